@@ -1,0 +1,33 @@
+"""Settings: sections that a trader edits, and the order in which sources win."""
+
+from stockdb.settings.datasets import STANDARD_DATASETS
+from stockdb.settings.endpoint import Endpoint, parse_endpoint
+from stockdb.settings.load import CONFIG_FILE, SOURCES, Settings, load_settings
+from stockdb.settings.sections import (
+    Cache,
+    Connection,
+    Dataset,
+    Leaps,
+    Logs,
+    Performance,
+    Section,
+    Validation,
+)
+
+__all__ = [
+    "CONFIG_FILE",
+    "SOURCES",
+    "STANDARD_DATASETS",
+    "Cache",
+    "Connection",
+    "Dataset",
+    "Endpoint",
+    "Leaps",
+    "Logs",
+    "Performance",
+    "Section",
+    "Settings",
+    "Validation",
+    "load_settings",
+    "parse_endpoint",
+]
