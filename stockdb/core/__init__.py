@@ -1,0 +1,1 @@
+"""The core floor: from the outside world to validated frames."""
