@@ -1,0 +1,375 @@
+"""The one read path: key, cache, fetch, parse, and the rows of a range."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from stockdb.core.cache import Cached, DiskCache, NoCache
+from stockdb.core.catalog import bars_datasets, spellings, symbol_not_found, template
+from stockdb.core.discovery import Discovery
+from stockdb.core.entry import Entry
+from stockdb.core.freshness import Freshness
+from stockdb.core.parse import parse_bars
+from stockdb.core.store import NotModified, ObjectStore
+from stockdb.core.transport import Deadline
+from stockdb.errors import DataError, NotFoundError, StockDBError
+from stockdb.settings import Dataset, Settings
+from stockdb.types import DateRange, Interval
+
+__all__ = ["Bars", "Origin", "ReadPolicy", "Reader"]
+
+#: Part of every cache name: a change of what the parser makes of the same bytes changes it.
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPolicy:
+    """How fresh data must be, and what may be served instead.
+
+    Attributes
+    ----------
+    max_age : float or None
+        Seconds since the server confirmed them; None leaves it to the dataset's TTL.
+    offline, allow_stale : bool
+    """
+
+    max_age: float | None = None
+    offline: bool = False
+    allow_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rows came from.
+
+    Attributes
+    ----------
+    dataset, key : str
+    etag, version_id : str or None
+    adjustment : str
+        What the prices in the object are adjusted for.
+    state : str
+        ``fetched``, ``replaced``, ``fresh``, ``revalidated``, ``stale`` or ``offline``.
+    fetched_at, validated_at : str
+        ISO 8601, UTC.
+    requests, received : int
+        Requests sent and bytes received for this read; 0 where the cache served it.
+    rows : int
+        Rows of the range that this object gave.
+    bad_rows : list
+        Quarantined lines, ``[line, reason, text]``.
+    simulated : bool
+        Whether the object says that its data are simulated.
+    """
+
+    dataset: str
+    key: str
+    etag: str | None
+    version_id: str | None
+    adjustment: str
+    state: str
+    fetched_at: str
+    validated_at: str
+    requests: int
+    received: int
+    rows: int
+    bad_rows: list[list[Any]]
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of one symbol in a range, as columns.
+
+    Attributes
+    ----------
+    symbol : str
+    date : numpy.ndarray of datetime64[ns]
+        Ascending; naive session dates, or UTC instants for intraday bars.
+    columns : dict of str to numpy.ndarray of float64
+        May be views of a memory map: copy before writing.
+    origins : tuple of Origin
+    adjustment : str
+    timezone, calendar : str
+    first_held, last_held : numpy.datetime64 or None
+        What the objects hold, whatever the range.
+    """
+
+    symbol: str
+    date: np.ndarray[Any, np.dtype[np.datetime64]]
+    columns: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
+    origins: tuple[Origin, ...]
+    adjustment: str
+    timezone: str
+    calendar: str
+    first_held: np.datetime64 | None = None
+    last_held: np.datetime64 | None = None
+
+
+@dataclass
+class Reader:
+    """Composes store, cache, catalog and parser.
+
+    Parameters
+    ----------
+    settings : Settings
+    store : ObjectStore
+    cache : DiskCache or NoCache
+    """
+
+    settings: Settings
+    store: ObjectStore
+    cache: DiskCache | NoCache
+    discovery: Discovery = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.discovery = Discovery(self.settings, self.store, self.cache)
+
+    def bars(self, symbol: str, interval: Interval, wanted: DateRange, policy: ReadPolicy) -> Bars:
+        """Read one symbol's bars.
+
+        Parameters
+        ----------
+        symbol : str
+            Upper case.
+        interval : Interval
+            One that the bucket holds.
+        wanted : DateRange
+        policy : ReadPolicy
+
+        Raises
+        ------
+        SymbolNotFoundError
+            No dataset of this interval holds the symbol.
+        ConfigurationError
+            No dataset of this interval is configured.
+        DataError
+            The object is malformed, or two objects with different adjustment meet.
+        """
+        parts: list[Bars] = []
+        missing: NotFoundError | None = None
+        for name, dataset in bars_datasets(self.settings.datasets, interval.name):
+            if not _overlaps(dataset, wanted):
+                continue
+            try:
+                parts.append(self._from_dataset(name, dataset, symbol, interval, wanted, policy))
+            except NotFoundError as error:
+                missing = error
+        if not parts:
+            if missing is None:  # no dataset covers the range: any one can say who is known
+                name, dataset = bars_datasets(self.settings.datasets, interval.name)[0]
+                return self._from_dataset(name, dataset, symbol, interval, wanted, policy)
+            raise missing
+        return parts[0] if len(parts) == 1 else _join(parts)
+
+    def _from_dataset(
+        self,
+        name: str,
+        dataset: Dataset,
+        symbol: str,
+        interval: Interval,
+        wanted: DateRange,
+        policy: ReadPolicy,
+    ) -> Bars:
+        key, cached = self._locate(name, dataset, symbol, policy)
+        table, metadata = cached.entry.table, cached.entry.metadata
+        date = table.column("date").to_numpy()
+        first, last = _rows(date, wanted, interval, dataset.timezone)
+        columns = {
+            column: table.column(column).to_numpy()[first:last]
+            for column in table.column_names
+            if column != "date" and pa.types.is_floating(table.schema.field(column).type)
+        }
+        asked = cached.state in {"fetched", "replaced"}
+        origin = Origin(
+            dataset=name,
+            key=key,
+            etag=metadata["etag"],
+            version_id=metadata["version_id"],
+            adjustment=dataset.adjustment,
+            state=cached.state,
+            fetched_at=metadata["fetched_at"],
+            validated_at=iso(cached.validated),
+            requests=metadata["requests"] if asked else int(cached.state == "revalidated"),
+            received=metadata["received"] if asked else 0,
+            rows=int(last - first),
+            bad_rows=metadata["bad_rows"],
+            simulated=metadata["simulated"],
+        )
+        return Bars(
+            symbol,
+            date[first:last],
+            columns,
+            (origin,),
+            dataset.adjustment,
+            dataset.timezone,
+            dataset.calendar,
+            date[0] if len(date) else None,
+            date[-1] if len(date) else None,
+        )
+
+    def _locate(
+        self, name: str, dataset: Dataset, symbol: str, policy: ReadPolicy
+    ) -> tuple[str, Cached]:
+        """Read the symbol's object: under its plain name first, else as the listing spells it."""
+        plain = template(dataset).key(symbol=symbol)
+        try:
+            return plain, self.object(name, dataset, plain, symbol, policy)
+        except NotFoundError as error:
+            if error.values.get("code") == "NoSuchBucket":
+                raise
+        # The plain name is absent, and only the listing can tell whether the symbol is.
+        held = self.discovery.symbols(name, max_age=0.0)
+        for spelling in spellings(symbol):
+            if spelling in held:
+                key = held[spelling]
+                return key, self.object(name, dataset, key, symbol, policy)
+        raise symbol_not_found(symbol, held, f"dataset {name!r}")
+
+    def object(
+        self, name: str, dataset: Dataset, key: str, symbol: str, policy: ReadPolicy
+    ) -> Cached:
+        """Return one object of bars, parsed, from the cache or the bucket."""
+        endpoint, bucket = self.store.identity
+        bad_rows = self.settings.validation.on_bad_rows
+        options = dataset.model_dump_json(
+            include={"kind", "format", "interval", "columns", "timezone"}
+        )
+        text = "\0".join([endpoint, bucket, key, "", options, bad_rows, str(SCHEMA_VERSION)])
+        deadline = Deadline(self.settings.performance.object_deadline)
+
+        def fetch(held: dict[str, Any] | None) -> Entry | None:
+            try:
+                blob = self.store.get(
+                    key, if_none_match=held["etag"] if held else None, deadline=deadline
+                )
+            except NotModified:
+                return None
+            parsed = parse_bars(memoryview(blob.data), dataset, key=key, on_bad_rows=bad_rows)
+            info = blob.info
+            metadata = {
+                "dataset": name,
+                "key": key,
+                "symbol": symbol,
+                "endpoint": endpoint,
+                "bucket": bucket,
+                "etag": info.etag,
+                "version_id": info.version_id,
+                "size": info.size,
+                "fetched_at": iso(time.time()),
+                "requests": blob.requests,
+                "received": blob.received,
+                "bad_rows": [[row.line, row.reason, row.text] for row in parsed.bad_rows],
+                "simulated": blob.headers.get("x-amz-meta-simulated") == "true",
+            }
+            return Entry(parsed.table, metadata)
+
+        ttl = dataset.ttl_seconds
+        fresh = Freshness(
+            self.settings.cache.cache_ttl_seconds if ttl is None else ttl,
+            policy.max_age,
+            policy.offline,
+            policy.allow_stale,
+        )
+        try:
+            return self.cache.get(
+                hashlib.sha256(text.encode()).hexdigest(), fresh, fetch, wait=deadline.seconds / 2
+            )
+        except StockDBError as error:
+            if error.symbol is None:
+                error.symbol = symbol
+            raise
+
+
+def iso(seconds: float) -> str:
+    """Write seconds since the epoch as ISO 8601, UTC."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
+
+
+def _overlaps(dataset: Dataset, wanted: DateRange) -> bool:
+    first, last = wanted.first_day(dataset.timezone), wanted.last_day(dataset.timezone)
+    begins = None if dataset.start is None else pd.Timestamp(dataset.start)
+    ends = None if dataset.end is None else pd.Timestamp(dataset.end)
+    too_late = first is not None and ends is not None and first > ends
+    too_early = last is not None and begins is not None and last < begins
+    return not (too_late or too_early)
+
+
+def _rows(
+    date: np.ndarray[Any, np.dtype[np.datetime64]],
+    wanted: DateRange,
+    interval: Interval,
+    timezone: str,
+) -> tuple[int, int]:
+    """Find the rows of a range by binary search: the dates ascend."""
+    first, last = 0, len(date)
+    if interval.intraday:
+        start, end = _instant(wanted.start, timezone), _instant(wanted.end, timezone)
+    else:
+        start, end = wanted.first_day(timezone), wanted.last_day(timezone)
+    if start is not None:
+        first = int(np.searchsorted(date, start.to_datetime64(), side="left"))
+    if end is not None:
+        last = int(np.searchsorted(date, end.to_datetime64(), side="right"))
+    return first, max(first, last)
+
+
+def _instant(stamp: pd.Timestamp | None, timezone: str) -> pd.Timestamp | None:
+    """Bring a stamp to naive UTC, as Arrow stores zoned times."""
+    if stamp is None:
+        return None
+    if stamp.tzinfo is None:
+        # A range edge in the hour that a clock change skips or repeats takes the wider side.
+        stamp = stamp.tz_localize(timezone, ambiguous=True, nonexistent="shift_forward")
+    return stamp.tz_convert("UTC").tz_localize(None)
+
+
+def _join(parts: list[Bars]) -> Bars:
+    """Put the bars of several datasets together; where dates repeat, the first dataset wins."""
+    filled = [part for part in parts if len(part.date)]
+    adjustments = {part.adjustment for part in filled}
+    if len(adjustments) > 1:
+        raise DataError(
+            f"The range of {parts[0].symbol} crosses datasets with different adjustment: "
+            f"{', '.join(sorted(adjustments))}.",
+            remedy="Ask for a range within one dataset.",
+            symbol=parts[0].symbol,
+        )
+    names = dict.fromkeys(name for part in filled for name in part.columns)
+    date = np.concatenate([part.date for part in parts])
+    columns = {
+        name: np.concatenate(
+            [part.columns.get(name, np.full(len(part.date), np.nan)) for part in parts]
+        )
+        for name in names
+    }
+    source = np.repeat(np.arange(len(parts)), [len(part.date) for part in parts])
+    order = np.lexsort((source, date))
+    date, source = date[order], source[order]
+    keep = np.ones(len(date), bool)
+    same_day = date[1:] == date[:-1]
+    keep[1:] = ~(same_day & (source[1:] != source[:-1]))
+    order = order[keep]
+    lead = filled[0] if filled else parts[0]
+    firsts = [part.first_held for part in parts if part.first_held is not None]
+    lasts = [part.last_held for part in parts if part.last_held is not None]
+    return Bars(
+        lead.symbol,
+        date[keep],
+        {name: values[order] for name, values in columns.items()},
+        tuple(origin for part in parts for origin in part.origins),
+        lead.adjustment,
+        lead.timezone,
+        lead.calendar,
+        np.min(firsts) if firsts else None,
+        np.max(lasts) if lasts else None,
+    )

@@ -1,0 +1,1 @@
+"""Frame in, frame out: no I/O, nothing mutated."""

@@ -1,0 +1,119 @@
+"""Longer bars from shorter ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from stockdb.sessions import has_session
+from stockdb.types import DateRange, Interval
+
+__all__ = ["resample_intraday", "resample_sessions"]
+
+#: How each column of a longer bar follows from the shorter ones; other columns: the last.
+_AGGREGATE = {
+    "open": "first",
+    "high": "max",
+    "low": "min",
+    "close": "last",
+    "volume": "sum",
+    "dividends": "sum",
+    "stock_splits": "prod",
+}
+
+
+def resample_sessions(
+    frame: pd.DataFrame,
+    interval: Interval,
+    *,
+    wanted: DateRange,
+    last_held: pd.Timestamp | None,
+    calendar: str,
+) -> pd.DataFrame:
+    """Make weekly (Monday to Sunday) or monthly bars of daily ones.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Daily bars, DatetimeIndex ascending and unique.
+    interval : Interval
+        ``weekly`` or ``monthly``.
+    wanted : DateRange
+        The range that the frame was cut to.
+    last_held : pandas.Timestamp or None
+        The newest session held, also beyond the range.
+    calendar : str
+        Exchange calendar that says whether a cut period lacks a session.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Labelled by the last session that each period holds; ``partial`` (bool) marks a
+        period of which sessions lie outside the range or after the newest bar held.
+
+    Notes
+    -----
+    The first open and last close skip NaN; a period without any price stays NaN, and so
+    does a volume of which every value is missing.
+    """
+    if frame.empty:
+        return frame.assign(partial=np.zeros(0, bool))
+    index = pd.DatetimeIndex(frame.index)
+    period = index.to_period("W-SUN" if interval.name == "weekly" else "M")
+    grouped = frame.groupby(np.asarray(period.asi8), sort=True)
+    result = grouped.agg(_functions(frame))
+    if "volume" in frame:
+        result["volume"] = grouped["volume"].sum(min_count=1)
+    result.index = pd.DatetimeIndex(index.to_series().groupby(np.asarray(period.asi8)).max())
+    result.index.name = index.name
+    partial = np.zeros(len(result), bool)
+    # Only the first and the last period can be cut: the range and the data are contiguous.
+    first, last = period[0], period[-1]
+    day = pd.Timedelta(1, "D")
+    start = _day(wanted.start)
+    if start is not None and has_session(calendar, first.start_time, start - day):
+        partial[0] = True
+    ends = [stamp for stamp in (_day(wanted.end), last_held) if stamp is not None]
+    if ends and has_session(calendar, min(ends) + day, last.end_time.normalize()):
+        partial[-1] = True
+    return result.assign(partial=partial)
+
+
+def resample_intraday(frame: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """Make longer intraday bars, aligned to the clock and labelled by their start.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Bars with a zoned DatetimeIndex, labelled by their start.
+    interval : Interval
+
+    Returns
+    -------
+    pandas.DataFrame
+        Periods without any bar are left out: nothing is invented.
+    """
+    if frame.empty:
+        return frame
+    # Counted in elapsed time from local midnight, so that the hour repeated in autumn stays
+    # two hours; the session's open (09:30) needs an offset for bars of an hour.
+    index = pd.DatetimeIndex(frame.index)
+    offset = pd.Timedelta(30, "min") if interval.minutes == 60 else pd.Timedelta(0)
+    utc = index.tz_convert("UTC")
+    label = (utc - offset).floor(f"{interval.minutes}min") + offset
+    grouped = frame.groupby(label.tz_convert(index.tz), sort=True)
+    result = grouped.agg(_functions(frame))
+    if "volume" in frame:
+        result["volume"] = grouped["volume"].sum(min_count=1)
+    result.index = pd.DatetimeIndex(result.index, name=index.name)
+    return result
+
+
+def _functions(frame: pd.DataFrame) -> dict[str, str]:
+    return {str(name): _AGGREGATE.get(str(name), "last") for name in frame.columns}
+
+
+def _day(stamp: pd.Timestamp | None) -> pd.Timestamp | None:
+    if stamp is None:
+        return None
+    return stamp.tz_localize(None).normalize()

@@ -1,0 +1,1 @@
+"""Many reads at once: bulk downloads on threads, processes or a cluster."""

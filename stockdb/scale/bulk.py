@@ -1,0 +1,192 @@
+"""Bulk reads: joblib runs them, so any joblib backend can.
+
+A failing symbol is a result like any other; the caller decides at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from stockdb.access import Access, HistoryRequest, Provenance
+from stockdb.access.shape import long_form
+from stockdb.errors import ConfigurationError, StockDBError
+
+if TYPE_CHECKING:
+    from joblib import Parallel
+
+__all__ = ["BulkResult", "bulk_download", "iterate"]
+
+log = logging.getLogger("stockdb.bulk")
+#: Symbols in flight, per worker, in the iterator form: what back-pressure allows.
+_WINDOW: Final = 4
+Outcome = tuple[str, pd.DataFrame | StockDBError, Provenance | None]
+
+
+@dataclass(frozen=True)
+class BulkResult(Mapping[str, pd.DataFrame]):
+    """Frames by symbol, in the order asked, and the errors of the rest.
+
+    Attributes
+    ----------
+    frames : dict of str to pandas.DataFrame
+    errors : dict of str to StockDBError
+    """
+
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    errors: dict[str, StockDBError] = field(default_factory=dict)
+
+    def __getitem__(self, symbol: str) -> pd.DataFrame:
+        if symbol in self.errors:
+            raise self.errors[symbol]
+        return self.frames[symbol]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        return f"<BulkResult: {len(self.frames)} frames, {len(self.errors)} errors>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """All frames under a MultiIndex (symbol, date); failed symbols are not in it."""
+        return long_form(self.frames)
+
+
+def bulk_download(
+    access: Access,
+    symbols: list[str],
+    request: HistoryRequest,
+    *,
+    max_workers: int | None = None,
+    progress: bool | None = None,
+    strict: bool = False,
+) -> BulkResult:
+    """Read many symbols.
+
+    Parameters
+    ----------
+    access : Access
+    symbols : list of str
+        Upper case, each once.
+    request : HistoryRequest
+    max_workers : int, optional
+        ``max_workers`` of the settings by default.
+    progress : bool, optional
+        None shows a bar in a terminal or notebook only.
+    strict : bool
+        Raise after all have finished, where any failed.
+
+    Raises
+    ------
+    StockDBError
+        ``strict`` only: the first error, with all of them in ``errors``.
+    """
+    result = BulkResult()
+    with _bar(len(symbols), progress) as advance:
+        for symbol, outcome in _run(access, symbols, request, max_workers, len(symbols)):
+            if isinstance(outcome, StockDBError):
+                result.errors[symbol] = outcome
+                log.warning("%s: %s", symbol, outcome)
+            else:
+                result.frames[symbol] = outcome
+            advance()
+    if strict and result.errors:
+        raise _summary(result)
+    return result
+
+
+def iterate(
+    access: Access,
+    symbols: list[str],
+    request: HistoryRequest,
+    *,
+    max_workers: int | None = None,
+) -> Iterator[tuple[str, pd.DataFrame | StockDBError]]:
+    """Yield one symbol after the other, in order, while only a few are held in memory."""
+    workers = max_workers or access.settings.performance.max_workers
+    return _run(access, symbols, request, max_workers, workers * _WINDOW)
+
+
+def _run(
+    access: Access,
+    symbols: list[str],
+    request: HistoryRequest,
+    max_workers: int | None,
+    window: int,
+) -> Iterator[tuple[str, pd.DataFrame | StockDBError]]:
+    if max_workers is not None and max_workers < 1:
+        raise ConfigurationError("max_workers must be at least 1.")
+    with _parallel(access, max_workers) as parallel:
+        for first in range(0, len(symbols), window):
+            part = symbols[first : first + window]
+            for symbol, outcome, provenance in parallel(_tasks(access, part, request)):
+                if provenance is not None:
+                    access.provenance.add(provenance)
+                yield symbol, outcome
+
+
+def _parallel(access: Access, max_workers: int | None) -> Parallel:
+    """Threads by default; whatever the caller's ``joblib.parallel_config`` chose instead."""
+    from joblib import Parallel, cpu_count
+    from joblib.parallel import get_active_backend
+
+    backend, configured = get_active_backend(prefer="threads")
+    workers = max_workers or access.settings.performance.max_workers
+    if max_workers is None and configured not in {None, 1}:
+        workers = configured
+    elif not getattr(backend, "supports_sharedmem", False) and max_workers is None:
+        workers = min(workers, cpu_count())  # processes, unlike waiting threads, cost a core
+    return Parallel(
+        n_jobs=workers, prefer="threads", return_as="generator", batch_size=1, pre_dispatch="all"
+    )
+
+
+def _tasks(access: Access, symbols: list[str], request: HistoryRequest) -> Iterator[Any]:
+    from joblib import delayed
+
+    return (delayed(_read)(access, symbol, request) for symbol in symbols)
+
+
+def _read(access: Access, symbol: str, request: HistoryRequest) -> Outcome:
+    try:
+        frame = access.history(symbol, request)
+    except StockDBError as error:
+        return symbol, error, None
+    return symbol, frame, access.provenance.of(frame)
+
+
+@contextmanager
+def _bar(total: int, wanted: bool | None) -> Iterator[Callable[[], object]]:
+    """Show progress where somebody looks: in a terminal or a notebook, unless told."""
+    if wanted is None:
+        wanted = total > 1 and (sys.stderr.isatty() or _in_notebook())
+    if not wanted:
+        yield lambda: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, unit="symbol") as bar:
+        yield bar.update
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def _summary(result: BulkResult) -> StockDBError:
+    """Make the error of strict mode: of the first failure's kind, with all of them."""
+    symbol, first = next(iter(result.errors.items()))
+    others = len(result.errors) - 1
+    more = f" ({others} more failed: {', '.join(list(result.errors)[1:6])})" if others else ""
+    values = {**first.values, "errors": result.errors, "result": result, "symbol": symbol}
+    return type(first)(f"{symbol}: {first.message}{more}", remedy=first.remedy, **values)

@@ -1,0 +1,81 @@
+"""Exchange sessions: which dates an exchange was, or will be, open.
+
+Calendars come from ``exchange_calendars``, imported where one is needed: most reads need
+none, and the import takes longer than they do.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from stockdb.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+__all__ = ["calendar", "has_session", "sessions"]
+
+#: First dates to try: some calendars are not known as far back as others.
+_STARTS: Final = ("1990-01-01", "1997-01-06", "2000-01-01", "2002-01-01")
+_MONDAY_TO_FRIDAY: Final = {"XNYS", "NYSE", "XNAS", "NASDAQ", "XLON", "XETR", "XPAR", "XTKS"}
+
+
+@functools.lru_cache(maxsize=16)
+def calendar(name: str) -> ExchangeCalendar:
+    """Load an exchange's calendar from 1990, or from when it is known, to a year from now.
+
+    Parameters
+    ----------
+    name : str
+        Market identifier code (``XNYS``, ``XLON`` ...) or an alias such as ``NYSE``.
+
+    Raises
+    ------
+    ConfigurationError
+        No calendar of that name.
+    """
+    import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName
+
+    try:
+        for start in _STARTS:
+            with suppress(ValueError):  # not known that early
+                return exchange_calendars.get_calendar(name, start=start)
+        return exchange_calendars.get_calendar(name)
+    except InvalidCalendarName:
+        raise ConfigurationError(
+            f"There is no exchange calendar {name!r}.",
+            remedy="Use a market identifier code such as 'XNYS', 'XLON' or 'XTKS'.",
+        ) from None
+
+
+def sessions(name: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
+    """Return the sessions from ``start`` to ``end``, both included, as far as known.
+
+    Parameters
+    ----------
+    name : str
+        Calendar.
+    start, end : pandas.Timestamp
+        Naive dates.
+
+    Returns
+    -------
+    pandas.DatetimeIndex
+        Naive midnights, datetime64[ns].
+    """
+    held = calendar(name).sessions
+    return pd.DatetimeIndex(held[(held >= start) & (held <= end)]).as_unit("ns")
+
+
+def has_session(name: str, start: pd.Timestamp, end: pd.Timestamp) -> bool:
+    """Whether the exchange was open on any date from ``start`` to ``end``."""
+    if end < start:
+        return False
+    if name in _MONDAY_TO_FRIDAY and len(pd.bdate_range(start, end)) == 0:
+        return False  # a weekend: no need to load the calendar
+    return len(sessions(name, start, end)) > 0
