@@ -1,0 +1,459 @@
+"""The front door: market data out of a MinIO bucket, as validated frames.
+
+>>> from minio_data_integration import MinIODataIntegration
+>>> minio = MinIODataIntegration()                                    # doctest: +SKIP
+>>> df = minio.get_historical_data(symbol='AAPL', start_date='2024-01-01',
+...                                end_date='2024-01-31', interval='daily')  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stockdb.access import Access, HistoryRequest, Provenance
+from stockdb.access import files as _files
+from stockdb.access import shape as _shape
+from stockdb.core import diagnose as _diagnose
+from stockdb.core.cache import ClearResult
+from stockdb.core.diagnose import ConnectionReport
+from stockdb.core.reader import ReadPolicy
+from stockdb.core.report import ValidationReport
+from stockdb.core.store import ObjectInfo
+from stockdb.core.validation import validate_bars
+from stockdb.errors import StockDBError
+from stockdb.logs import log_to_files
+from stockdb.processing import preprocessing as _preprocessing
+from stockdb.scale import bulk as _bulk
+from stockdb.scale.bulk import BulkResult
+from stockdb.settings import Settings, load_settings
+from stockdb.types import (
+    Adjustment,
+    DateLike,
+    OutputFormat,
+    parse_adjustment,
+    parse_interval,
+    parse_range,
+    parse_symbol,
+    parse_symbols,
+)
+
+__all__ = ["MinIODataIntegration"]
+
+log = logging.getLogger("stockdb")
+
+
+class MinIODataIntegration:
+    """Read access to a bucket of market data, with a local cache and validation.
+
+    Parameters
+    ----------
+    config : Settings, mapping, path or None
+        Ready settings, a mapping of setting names, or the ``minio_config.py`` to read.
+    endpoint, access_key, secret_key, bucket_name : str, optional
+        Where the bucket is; see ``minio_config.py``. What is not given comes from the
+        environment (``MINIO_ENDPOINT`` ...), ``.env`` or the nearest ``minio_config.py``.
+    secure : bool, optional
+        TLS; follows the endpoint's scheme where it is not given.
+    cache_dir : str or pathlib.Path, optional
+    **settings
+        Any other setting by name: ``cache_ttl_seconds``, ``max_workers``, ``datasets`` ...
+
+    Raises
+    ------
+    ConfigurationError
+        No endpoint, or a setting that is wrong; the message says what to do.
+
+    Notes
+    -----
+    Nothing is sent before the first call. An instance may be shared by threads; it is also
+    a context manager. It never writes to the bucket.
+    """
+
+    def __init__(
+        self,
+        config: Settings | Mapping[str, Any] | str | Path | None = None,
+        *,
+        endpoint: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        bucket_name: str | None = None,
+        secure: bool | None = None,
+        cache_dir: str | Path | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = load_settings(
+            config,
+            endpoint=endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            bucket_name=bucket_name,
+            secure=secure,
+            cache_dir=cache_dir,
+            **settings,
+        )
+        self._access = Access(self.settings)
+        self.log_file = log_to_files(self.settings.logs)
+
+    def __enter__(self) -> MinIODataIntegration:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"MinIODataIntegration({self._access.store!r})"
+
+    def close(self) -> None:
+        """Let go of connections; the cache stays."""
+        self._access.close()
+
+    def check_connection(self) -> ConnectionReport:
+        """Diagnose DNS, connection, TLS, clock, credentials and bucket, one by one.
+
+        Returns
+        -------
+        ConnectionReport
+            Prints as text and in notebooks; true where all is well. Never raises for what
+            it finds: each failure carries its remedy.
+        """
+        return _diagnose.diagnose(
+            self._access.store,
+            connect_timeout=self.settings.performance.connect_timeout,
+            now=lambda: dt.datetime.now(dt.UTC),
+        )
+
+    def list_datasets(self) -> pd.DataFrame:
+        """List the configured datasets and whether the bucket holds them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``dataset``; columns kind, interval, key, adjustment, available (bool).
+        """
+        return _files.datasets(self._access)
+
+    def list_symbols(self, dataset: str = "stocks") -> list[str]:
+        """List the symbols of a dataset, sorted, from a listing of the bucket.
+
+        Raises
+        ------
+        NotFoundError
+            No such dataset is configured.
+        """
+        return sorted(self._access.reader.discovery.symbols(dataset))
+
+    def list_option_dates(self, symbol: str | None = None) -> pd.DatetimeIndex:
+        """List the dates for which the bucket holds an options file, ascending.
+
+        Parameters
+        ----------
+        symbol : str, optional
+            Checked only: one file holds every underlying of its day.
+        """
+        if symbol is not None:
+            parse_symbol(symbol)
+        return _files.option_dates(self._access)
+
+    def get_historical_data(
+        self,
+        symbol: str | Sequence[str],
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        interval: str = "daily",
+        *,
+        adjust: Adjustment = "none",
+        validate: bool = True,
+        preprocess: bool = False,
+        max_age: float | None = None,
+        offline: bool = False,
+        allow_stale: bool = False,
+        output_format: OutputFormat = "pandas",
+        start: DateLike | None = None,
+        end: DateLike | None = None,
+    ) -> Any:
+        """Read historical bars.
+
+        Parameters
+        ----------
+        symbol : str or list of str
+            A string gives a flat frame, a list the long form.
+        start_date, end_date : str, date, datetime or Timestamp, optional
+            None is open-ended; a bare end date includes that session. ``start`` and
+            ``end`` are aliases.
+        interval : str
+            ``daily weekly monthly`` or ``1m 5m 15m 30m 1h 1d 1wk 1mo``; what the bucket
+            does not hold is made of shorter bars that it does.
+        adjust : {'none', 'splits', 'all'}
+            What prices must be adjusted for at least; what the dataset has been adjusted
+            for already stays. The adjustment of the result is recorded.
+        validate : bool
+            Hold the rows against the rules of VALIDATION_CONFIG and act by its policy.
+        preprocess : bool
+            Add returns, log_returns, typical_price, vwap.
+        max_age : float, optional
+            Seconds since the server last confirmed the data; 0 asks it now.
+        offline : bool
+            Serve from the cache only.
+        allow_stale : bool
+            Where the server cannot be reached, serve the last good version, flagged.
+        output_format : {'pandas', 'arrow', 'polars'}
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns open, high, low, close, volume (float64; prices in the dataset's
+            currency, volume in shares), adj_close where the source has it. Index: sorted,
+            unique DatetimeIndex ``date``, naive datetime64[ns] for daily and longer bars,
+            zoned for intraday; for a list MultiIndex (symbol, date). Weekly and monthly
+            rows are labelled by the last session they hold; ``partial`` (bool) marks cut
+            periods. A missing price is NaN and reported. ``df.attrs['stockdb']`` says
+            where the data came from, and why a frame is empty. Also as Arrow or Polars.
+
+        Raises
+        ------
+        SymbolNotFoundError
+            With suggestions; for a list, only where every symbol failed.
+        RangeError
+            Not a date, or a reversed range.
+        ConfigurationError
+            An interval that is neither held nor can be made of what is.
+        DataError, ValidationError
+            Malformed content; a finding under the policy ``raise``; an adjustment for
+            which the data are missing.
+        UnavailableError, DeadlineError, AccessDeniedError ...
+            As their names say, never an empty frame instead; see ``docs/errors.md``.
+        """
+        _shape.check_output(output_format)
+        request = _request(
+            start_date if start_date is not None else start,
+            end_date if end_date is not None else end,
+            interval,
+            adjust=adjust,
+            validate=validate,
+            preprocess=preprocess,
+            policy=ReadPolicy(max_age, offline, allow_stale),
+        )
+        symbols, single = parse_symbols(symbol)
+        if single:
+            return _shape.output(self._access.history(symbols[0], request), output_format)
+        result = _bulk.bulk_download(self._access, symbols, request)
+        if not result.frames:
+            raise next(iter(result.errors.values()))
+        _warn_of(result)
+        return _shape.output(result.to_frame(), output_format)
+
+    def bulk_download(
+        self,
+        symbols: Sequence[str],
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        interval: str = "daily",
+        *,
+        max_workers: int | None = None,
+        progress: bool | None = None,
+        strict: bool = False,
+        adjust: Adjustment = "none",
+        validate: bool = True,
+        preprocess: bool = False,
+        max_age: float | None = None,
+        offline: bool = False,
+        allow_stale: bool = False,
+    ) -> BulkResult:
+        """Read many symbols in parallel; one that fails does not stop the rest.
+
+        Parameters
+        ----------
+        symbols : list of str
+        start_date, end_date, interval, adjust, validate, preprocess, max_age, offline, \
+allow_stale
+            As for :meth:`get_historical_data`.
+        max_workers : int, optional
+            By default that of PERFORMANCE_CONFIG. Another joblib backend is chosen with
+            ``joblib.parallel_config`` around the call.
+        progress : bool, optional
+            None shows a bar in a terminal or notebook only.
+        strict : bool
+            Raise, after all have finished, where any failed.
+
+        Returns
+        -------
+        BulkResult
+            A mapping symbol -> frame in the order asked, with ``errors`` (symbol -> error)
+            and ``to_frame()`` (the long form).
+
+        Raises
+        ------
+        StockDBError
+            With ``strict``: of the first failure's kind; ``error.errors`` has all and
+            ``error.result`` what succeeded.
+        """
+        request = _request(
+            start_date,
+            end_date,
+            interval,
+            adjust=adjust,
+            validate=validate,
+            preprocess=preprocess,
+            policy=ReadPolicy(max_age, offline, allow_stale),
+        )
+        return _bulk.bulk_download(
+            self._access,
+            parse_symbols(list(symbols) if not isinstance(symbols, str) else symbols)[0],
+            request,
+            max_workers=max_workers,
+            progress=progress,
+            strict=strict,
+        )
+
+    def iter_historical_data(
+        self,
+        symbols: Sequence[str],
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        interval: str = "daily",
+        *,
+        max_workers: int | None = None,
+        **options: Any,
+    ) -> Iterator[tuple[str, pd.DataFrame | StockDBError]]:
+        """Yield (symbol, frame or error) in order, with only a few symbols in memory.
+
+        Parameters
+        ----------
+        symbols, start_date, end_date, interval, max_workers
+            As for :meth:`bulk_download`.
+        **options
+            ``adjust``, ``validate``, ``preprocess``.
+        """
+        request = _request(start_date, end_date, interval, **options)
+        names = parse_symbols(list(symbols) if not isinstance(symbols, str) else symbols)[0]
+        return _bulk.iterate(self._access, names, request, max_workers=max_workers)
+
+    def validate_data(self, df: pd.DataFrame, **rules: Any) -> ValidationReport:
+        """Hold a frame of bars against the validation rules.
+
+        Parameters
+        ----------
+        df : pandas.DataFrame
+            As :meth:`get_historical_data` gives it, or your own.
+        **rules
+            Settings of VALIDATION_CONFIG to use instead: ``min_price=``, ``max_price=`` ...
+
+        Returns
+        -------
+        ValidationReport
+            Prints as text and in notebooks; ``to_frame()``, ``ok``, ``errors``.
+        """
+        chosen = load_settings(self.settings, **rules).validation
+        return validate_bars(df, chosen)
+
+    def preprocess_data(self, df: pd.DataFrame) -> pd.DataFrame:
+        """Add returns, log_returns, typical_price and vwap to a copy of the frame.
+
+        See ``stockdb.processing.preprocessing`` for the definitions and the NaN rule.
+
+        Raises
+        ------
+        DataError
+            A needed column is missing.
+        """
+        return _preprocessing.preprocess(df)
+
+    def get_cache_stats(self) -> dict[str, Any]:
+        """Describe the cache, over all processes that use it.
+
+        Returns
+        -------
+        dict
+            entries, bytes, max_bytes, hits, misses, revalidations, replaced, stale_serves,
+            evictions, healed (damaged entries), write_errors, bytes_saved, requests_saved,
+            bytes_fetched, requests, hit_ratio, directory.
+        """
+        return self._access.cache.statistics()
+
+    def clear_cache(
+        self, older_than_days: float | None = None, symbol: str | None = None
+    ) -> ClearResult:
+        """Remove cache entries and say what went.
+
+        Parameters
+        ----------
+        older_than_days : float, optional
+            Only entries that the server has not confirmed for longer than this.
+        symbol : str, optional
+            Only this symbol's.
+
+        Returns
+        -------
+        ClearResult
+            entries and bytes removed, remaining_entries, remaining_bytes.
+        """
+        return self._access.cache.clear(
+            older_than=None if older_than_days is None else older_than_days * 86400.0,
+            symbol=None if symbol is None else parse_symbol(symbol),
+        )
+
+    def provenance(self, df: Any) -> Provenance:
+        """Say where a frame of this client came from: objects, ETags, requests, bytes.
+
+        Raises
+        ------
+        NotFoundError
+            Not a frame of this client, or its note was lost (concat and merge drop it).
+        """
+        return self._access.provenance.of(df)
+
+    def list_files(self, dataset: str) -> list[ObjectInfo]:
+        """List the objects of a dataset: key, size in bytes, ETag, time of the last change.
+
+        Raises
+        ------
+        NotFoundError
+            No such dataset is configured.
+        """
+        return self._access.reader.discovery.objects(dataset)
+
+    def download_file(self, key: str, path: str | Path) -> Path:
+        """Copy one object to a file, verified, all of it or nothing.
+
+        Parameters
+        ----------
+        key : str
+            As :meth:`list_files` gives it.
+        path : str or pathlib.Path
+            A file, or a folder that the file goes into under its own name.
+
+        Returns
+        -------
+        pathlib.Path
+            Where the file is.
+
+        Raises
+        ------
+        NotFoundError
+            No such object, or no such folder.
+        """
+        return _files.download(self._access, key, Path(path))
+
+
+def _request(
+    start: DateLike | None, end: DateLike | None, interval: str, **options: Any
+) -> HistoryRequest:
+    if "adjust" in options:
+        options["adjust"] = parse_adjustment(options["adjust"])
+    return HistoryRequest(parse_range(start, end), parse_interval(interval), **options)
+
+
+def _warn_of(result: BulkResult) -> None:
+    if result.errors:
+        warnings.warn(
+            f"{len(result.errors)} of {len(result.errors) + len(result.frames)} symbols failed: "
+            + "; ".join(f"{symbol}: {error.message}" for symbol, error in result.errors.items()),
+            stacklevel=3,
+        )

@@ -1,0 +1,136 @@
+"""``python -m stockdb``: demo, doctor, ls, cache, verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from minio_data_integration import MinIODataIntegration
+from stockdb.errors import StockDBError
+from stockdb.settings import load_settings
+from stockdb.types import parse_symbol
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Market data out of a MinIO bucket.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cache_app = typer.Typer(help="The local cache.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def main() -> None:
+    """Run the command line; errors of ours end it with their remedy and exit status 1."""
+    try:
+        app()
+    except StockDBError as error:
+        print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
+        print(f"  -> {error.remedy}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stderr.close()
+        sys.exit(141)
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Of the simulated bucket.")] = 20240131,
+) -> None:
+    """Run the README's examples on an embedded server with simulated data."""
+    from stockdb.app.tour import tour
+
+    tour(seed)
+
+
+@app.command()
+def doctor(json_output: Json = False) -> None:
+    """Check the connection with your settings, and say which file they came from."""
+    settings = load_settings()
+    with MinIODataIntegration(settings) as minio:
+        report = minio.check_connection()
+        sources = {
+            "config_file": str(settings.config_file) if settings.config_file else None,
+            "env_file": str(settings.env_file) if settings.env_file else None,
+            "log_file": str(minio.log_file) if minio.log_file else None,
+            "cache_dir": minio.get_cache_stats()["directory"] or None,
+        }
+    if json_output:
+        print(json.dumps({**report.to_dict(), **sources}, indent=2))
+    else:
+        print(report)
+        print(f"  settings from  {sources['config_file'] or 'the defaults (no minio_config.py)'}")
+        if sources["env_file"]:
+            print(f"             and {sources['env_file']}")
+        print(f"  log            {sources['log_file'] or 'nowhere: the folder cannot be written'}")
+        print(f"  cache          {sources['cache_dir'] or 'off'}")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def ls(
+    dataset: Annotated[
+        str | None, typer.Argument(help="A dataset's name; all datasets without one.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """List the datasets, or the objects of one."""
+    with MinIODataIntegration() as minio:
+        if dataset is None:
+            table = minio.list_datasets().reset_index()
+            rows = json.loads(table.to_json(orient="records"))
+            text = table.to_string(index=False, na_rep="")
+        else:
+            files = minio.list_files(dataset)
+            rows = [{"key": f.key, "size": f.size, "etag": f.etag} for f in files]
+            text = "\n".join(f"{f.size:>14,}  {f.key}" for f in files) or "nothing there"
+    print(json.dumps(rows, indent=2) if json_output else text)
+
+
+@cache_app.command("stats")
+def cache_stats(json_output: Json = False) -> None:
+    """Show what the cache holds and what it saved."""
+    with MinIODataIntegration() as minio:
+        _print(minio.get_cache_stats(), json_output)
+
+
+@cache_app.command("clear")
+def cache_clear(
+    older_than_days: Annotated[
+        float | None, typer.Option(help="Only what was not confirmed for longer.", min=0)
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol's.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Remove cache entries."""
+    with MinIODataIntegration() as minio:
+        result = minio.clear_cache(
+            older_than_days=older_than_days,
+            symbol=None if symbol is None else parse_symbol(symbol),
+        )
+    _print(
+        {
+            "removed_entries": result.entries,
+            "removed_bytes": result.bytes,
+            "remaining_entries": result.remaining_entries,
+            "remaining_bytes": result.remaining_bytes,
+        },
+        json_output,
+    )
+
+
+def _print(values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values, indent=2))
+        return
+    for name, value in values.items():
+        shown = f"{value:,}" if isinstance(value, int) else value
+        shown = f"{value:.1%}" if name == "hit_ratio" else shown
+        print(f"{name:<18} {shown}")
