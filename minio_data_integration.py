@@ -8,45 +8,26 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stockdb.access import Access, HistoryRequest, Provenance
-from stockdb.access import files as _files
-from stockdb.access import shape as _shape
-from stockdb.core import diagnose as _diagnose
-from stockdb.core.cache import ClearResult
-from stockdb.core.diagnose import ConnectionReport
-from stockdb.core.reader import ReadPolicy
-from stockdb.core.report import ValidationReport
-from stockdb.core.store import ObjectInfo
-from stockdb.core.validation import validate_bars
-from stockdb.errors import StockDBError
-from stockdb.logs import log_to_files
-from stockdb.processing import preprocessing as _preprocessing
-from stockdb.scale import bulk as _bulk
-from stockdb.scale.bulk import BulkResult
-from stockdb.settings import Settings, load_settings
-from stockdb.types import (
-    Adjustment,
-    DateLike,
-    OutputFormat,
-    parse_adjustment,
-    parse_interval,
-    parse_range,
-    parse_symbol,
-    parse_symbols,
-)
+from stockdb.types import Adjustment, DateLike, OutputFormat, parse_symbol, parse_symbols
+
+if TYPE_CHECKING:  # loaded with the first client: importing this module stays cheap
+    from stockdb.access import HistoryRequest, Provenance
+    from stockdb.core.cache import ClearResult
+    from stockdb.core.diagnose import ConnectionReport
+    from stockdb.core.report import ValidationReport
+    from stockdb.core.store import ObjectInfo
+    from stockdb.errors import StockDBError
+    from stockdb.scale.bulk import BulkResult
+    from stockdb.settings import Settings
 
 __all__ = ["MinIODataIntegration"]
-
-log = logging.getLogger("stockdb")
 
 
 class MinIODataIntegration:
@@ -88,6 +69,10 @@ class MinIODataIntegration:
         cache_dir: str | Path | None = None,
         **settings: Any,
     ) -> None:
+        from stockdb.access import Access
+        from stockdb.logs import log_to_files
+        from stockdb.settings import load_settings
+
         self.settings = load_settings(
             config,
             endpoint=endpoint,
@@ -123,11 +108,7 @@ class MinIODataIntegration:
             Prints as text and in notebooks; true where all is well. Never raises for what
             it finds: each failure carries its remedy.
         """
-        return _diagnose.diagnose(
-            self._access.store,
-            connect_timeout=self.settings.performance.connect_timeout,
-            now=lambda: dt.datetime.now(dt.UTC),
-        )
+        return self._access.diagnose()
 
     def list_datasets(self) -> pd.DataFrame:
         """List the configured datasets and whether the bucket holds them.
@@ -137,7 +118,7 @@ class MinIODataIntegration:
         pandas.DataFrame
             Index ``dataset``; columns kind, interval, key, adjustment, available (bool).
         """
-        return _files.datasets(self._access)
+        return self._access.datasets()
 
     def list_symbols(self, dataset: str = "stocks") -> list[str]:
         """List the symbols of a dataset, sorted, from a listing of the bucket.
@@ -159,7 +140,7 @@ class MinIODataIntegration:
         """
         if symbol is not None:
             parse_symbol(symbol)
-        return _files.option_dates(self._access)
+        return self._access.option_dates()
 
     def get_historical_data(
         self,
@@ -230,24 +211,26 @@ class MinIODataIntegration:
         UnavailableError, DeadlineError, AccessDeniedError ...
             As their names say, never an empty frame instead; see ``docs/errors.md``.
         """
-        _shape.check_output(output_format)
-        request = _request(
+        self._access.check_output(output_format)
+        request = self._access.request(
             start_date if start_date is not None else start,
             end_date if end_date is not None else end,
             interval,
             adjust=adjust,
             validate=validate,
             preprocess=preprocess,
-            policy=ReadPolicy(max_age, offline, allow_stale),
+            max_age=max_age,
+            offline=offline,
+            allow_stale=allow_stale,
         )
         symbols, single = parse_symbols(symbol)
         if single:
-            return _shape.output(self._access.history(symbols[0], request), output_format)
-        result = _bulk.bulk_download(self._access, symbols, request)
+            return self._access.output(self._access.history(symbols[0], request), output_format)
+        result = self._bulk(symbols, request)
         if not result.frames:
             raise next(iter(result.errors.values()))
         _warn_of(result)
-        return _shape.output(result.to_frame(), output_format)
+        return self._access.output(result.to_frame(), output_format)
 
     def bulk_download(
         self,
@@ -294,17 +277,18 @@ allow_stale
             With ``strict``: of the first failure's kind; ``error.errors`` has all and
             ``error.result`` what succeeded.
         """
-        request = _request(
+        request = self._access.request(
             start_date,
             end_date,
             interval,
             adjust=adjust,
             validate=validate,
             preprocess=preprocess,
-            policy=ReadPolicy(max_age, offline, allow_stale),
+            max_age=max_age,
+            offline=offline,
+            allow_stale=allow_stale,
         )
-        return _bulk.bulk_download(
-            self._access,
+        return self._bulk(
             parse_symbols(list(symbols) if not isinstance(symbols, str) else symbols)[0],
             request,
             max_workers=max_workers,
@@ -331,9 +315,11 @@ allow_stale
         **options
             ``adjust``, ``validate``, ``preprocess``.
         """
-        request = _request(start_date, end_date, interval, **options)
+        request = self._access.request(start_date, end_date, interval, **options)
         names = parse_symbols(list(symbols) if not isinstance(symbols, str) else symbols)[0]
-        return _bulk.iterate(self._access, names, request, max_workers=max_workers)
+        from stockdb.scale import bulk
+
+        return bulk.iterate(self._access, names, request, max_workers=max_workers)
 
     def validate_data(self, df: pd.DataFrame, **rules: Any) -> ValidationReport:
         """Hold a frame of bars against the validation rules.
@@ -350,8 +336,7 @@ allow_stale
         ValidationReport
             Prints as text and in notebooks; ``to_frame()``, ``ok``, ``errors``.
         """
-        chosen = load_settings(self.settings, **rules).validation
-        return validate_bars(df, chosen)
+        return self._access.validate(df, **rules)
 
     def preprocess_data(self, df: pd.DataFrame) -> pd.DataFrame:
         """Add returns, log_returns, typical_price and vwap to a copy of the frame.
@@ -363,7 +348,9 @@ allow_stale
         DataError
             A needed column is missing.
         """
-        return _preprocessing.preprocess(df)
+        from stockdb.processing.preprocessing import preprocess
+
+        return preprocess(df)
 
     def get_cache_stats(self) -> dict[str, Any]:
         """Describe the cache, over all processes that use it.
@@ -439,15 +426,12 @@ allow_stale
         NotFoundError
             No such object, or no such folder.
         """
-        return _files.download(self._access, key, Path(path))
+        return self._access.download(key, Path(path))
 
+    def _bulk(self, symbols: list[str], request: HistoryRequest, **options: Any) -> BulkResult:
+        from stockdb.scale import bulk
 
-def _request(
-    start: DateLike | None, end: DateLike | None, interval: str, **options: Any
-) -> HistoryRequest:
-    if "adjust" in options:
-        options["adjust"] = parse_adjustment(options["adjust"])
-    return HistoryRequest(parse_range(start, end), parse_interval(interval), **options)
+        return bulk.bulk_download(self._access, symbols, request, **options)
 
 
 def _warn_of(result: BulkResult) -> None:

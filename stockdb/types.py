@@ -197,7 +197,10 @@ def _timestamp(value: DateLike, what: str) -> tuple[pd.Timestamp, bool]:
     elif isinstance(value, dt.date):
         bare = True
     elif isinstance(value, np.datetime64):
-        bare = np.datetime_data(value.dtype)[0] in {"Y", "M", "W", "D"}
+        unit = np.datetime_data(value.dtype)[0]
+        if unit in {"Y", "M", "W"}:  # a month as an end: its first day, or its last?
+            raise RangeError(f"{what} {value!s} is not a whole date.", value=str(value))
+        bare = unit == "D"
     else:  # an int would silently become nanoseconds after 1970
         raise RangeError(
             f"{what} {value!r} ({type(value).__name__}) is not a date.", value=repr(value)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from stockdb.access import files, shape
 from stockdb.access.history import HistoryRequest, read_history
 from stockdb.access.provenance import ProvenanceLog
 from stockdb.core.cache import open_cache
-from stockdb.core.reader import Reader
+from stockdb.core.diagnose import ConnectionReport, diagnose
+from stockdb.core.reader import Reader, ReadPolicy
+from stockdb.core.report import ValidationReport
 from stockdb.core.store import ObjectStore
-from stockdb.settings import Settings
+from stockdb.core.validation import validate_bars
+from stockdb.settings import Settings, load_settings
+from stockdb.types import DateLike, parse_adjustment, parse_interval, parse_range
 
 __all__ = ["Access"]
 
@@ -48,6 +54,56 @@ class Access:
         """Read one symbol; see :func:`stockdb.access.history.read_history`."""
         today = dt.datetime.now(dt.UTC).date()
         return read_history(self.reader, self.provenance, symbol, request, today)
+
+    def request(
+        self,
+        start: DateLike | None,
+        end: DateLike | None,
+        interval: str,
+        *,
+        adjust: str = "none",
+        validate: bool = True,
+        preprocess: bool = False,
+        max_age: float | None = None,
+        offline: bool = False,
+        allow_stale: bool = False,
+    ) -> HistoryRequest:
+        """Parse what a caller asked for, before anything is read."""
+        return HistoryRequest(
+            parse_range(start, end),
+            parse_interval(interval),
+            parse_adjustment(adjust),
+            validate,
+            preprocess,
+            ReadPolicy(max_age, offline, allow_stale),
+        )
+
+    def validate(self, frame: pd.DataFrame, **rules: Any) -> ValidationReport:
+        """Hold a frame against the settings' rules, some of them replaced."""
+        return validate_bars(frame, load_settings(self.settings, **rules).validation)
+
+    def diagnose(self) -> ConnectionReport:
+        """Look at everything between here and the bucket."""
+        return diagnose(
+            self.store,
+            connect_timeout=self.settings.performance.connect_timeout,
+            now=lambda: dt.datetime.now(dt.UTC),
+        )
+
+    def datasets(self) -> pd.DataFrame:
+        """List the configured datasets and whether the bucket holds them."""
+        return files.datasets(self.settings, self.store)
+
+    def option_dates(self) -> pd.DatetimeIndex:
+        """All dates with an options file, over all options datasets."""
+        return files.option_dates(self.settings, self.reader.discovery)
+
+    def download(self, key: str, path: Path) -> Path:
+        """Copy one object to a file, all of it or nothing."""
+        return files.download(self.store, key, path)
+
+    check_output = staticmethod(shape.check_output)
+    output = staticmethod(shape.output)
 
     def close(self) -> None:
         """Let go of connections."""

@@ -10,19 +10,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from stockdb.access.access import Access
 from stockdb.core.catalog import template
+from stockdb.core.discovery import Discovery
+from stockdb.core.store import ObjectStore
 from stockdb.errors import DataError, NotFoundError
+from stockdb.settings import Settings
 
 __all__ = ["datasets", "download", "option_dates"]
 
 
-def datasets(access: Access) -> pd.DataFrame:
+def datasets(settings: Settings, store: ObjectStore) -> pd.DataFrame:
     """List the configured datasets; see ``MinIODataIntegration.list_datasets``."""
     rows = []
-    for name, dataset in access.settings.datasets.items():
+    for name, dataset in settings.datasets.items():
         pattern = template(dataset)
-        found = access.store.listing(pattern.prefix, recursive=not pattern.flat)
+        found = store.listing(pattern.prefix, recursive=not pattern.flat)
         rows.append(
             {
                 "dataset": name,
@@ -38,16 +40,16 @@ def datasets(access: Access) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("dataset")
 
 
-def option_dates(access: Access) -> pd.DatetimeIndex:
+def option_dates(settings: Settings, discovery: Discovery) -> pd.DatetimeIndex:
     """All dates with an options file, over all options datasets."""
     found: set[dt.date] = set()
-    for name, dataset in access.settings.datasets.items():
+    for name, dataset in settings.datasets.items():
         if dataset.kind == "options" and dataset.duplicate_of is None:
-            found |= set(access.reader.discovery.dates(name))
+            found |= set(discovery.dates(name))
     return pd.DatetimeIndex(sorted(found), name="date").as_unit("ns")
 
 
-def download(access: Access, key: str, path: Path) -> Path:
+def download(store: ObjectStore, key: str, path: Path) -> Path:
     """Copy an object to a file; see ``MinIODataIntegration.download_file``."""
     if not key or "\0" in key or key.startswith("/") or ".." in key.split("/"):
         raise DataError(f"{key!r} is not an object key.", remedy="Use one of list_files().")
@@ -61,7 +63,7 @@ def download(access: Access, key: str, path: Path) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        access.store.download(key, descriptor)
+        store.download(key, descriptor)
         os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException:  # Ctrl-C too leaves nothing behind

@@ -94,7 +94,8 @@ def read_history(
             frame = resample_sessions(
                 frame,
                 request.interval,
-                wanted=request.wanted,
+                start=request.wanted.first_day(bars.timezone),
+                end=request.wanted.last_day(bars.timezone),
                 last_held=last,
                 calendar=bars.calendar,
             )

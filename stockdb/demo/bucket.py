@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 from stockdb.core.store import ObjectStore
 from stockdb.demo.server import EmbeddedServer
@@ -33,7 +33,7 @@ def fill_bucket(store: ObjectStore, seed: int = DEFAULT_SEED) -> int:
         return len([put.result() for put in puts])
 
 
-def demo_settings(server: EmbeddedServer, **explicit: object) -> Settings:
+def demo_settings(server: EmbeddedServer, **explicit: Any) -> Settings:
     """Settings for an embedded server, whatever the environment and files say."""
     return load_settings(
         endpoint=server.endpoint,

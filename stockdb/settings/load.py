@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from pydantic import ValidationError
 
 from stockdb.errors import ConfigurationError
-from stockdb.settings.datasets import STANDARD_DATASETS
 from stockdb.settings.endpoint import Endpoint, parse_endpoint
 from stockdb.settings.sections import (
     Cache,
@@ -43,6 +42,13 @@ SOURCES: Final = ("argument", "environment", ".env", CONFIG_FILE)
 S = TypeVar("S", bound=Section)
 
 
+def standard_datasets() -> dict[str, Dataset]:
+    """Copy the datasets of a ``stockdb`` bucket; built when first asked for."""
+    from stockdb.settings.datasets import STANDARD_DATASETS
+
+    return dict(STANDARD_DATASETS)
+
+
 @dataclass(frozen=True)
 class Settings:
     """All sections, as one object that travels to worker processes.
@@ -61,7 +67,7 @@ class Settings:
     performance: Performance = field(default_factory=Performance)
     leaps: Leaps = field(default_factory=Leaps)
     logs: Logs = field(default_factory=Logs)
-    datasets: Mapping[str, Dataset] = field(default_factory=lambda: dict(STANDARD_DATASETS))
+    datasets: Mapping[str, Dataset] = field(default_factory=standard_datasets)
     config_file: Path | None = None
     env_file: Path | None = None
 
@@ -140,7 +146,7 @@ def load_settings(
         for name, (title, kind) in Settings.NAMES.items()
     }
     held = getattr(module, "DATASETS", None)
-    held = _datasets(STANDARD_DATASETS if held is None else held, path)
+    held = standard_datasets() if held is None else _datasets(held, path)
     return Settings(
         datasets={**held, **_datasets(datasets or {}, None)},
         config_file=path,
@@ -203,23 +209,39 @@ def _route(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _nearest(directory: Path, name: str) -> Path | None:
     """Find a file in this directory or the closest one above it."""
+    trusted = _trusted_owners(directory)
     for folder in (directory, *directory.parents):
         path = folder / name
         try:
             if not path.is_file():
                 continue
-            owner = path.stat().st_uid
+            owner, shared = path.stat().st_uid, bool(folder.stat().st_mode & 0o002)
         except OSError:  # a parent that may not be read ends nothing: look further up
             continue
         # The file is executed (or holds secrets), so another user's must not be picked
         # up by walking into a shared folder.
-        if hasattr(os, "getuid") and owner not in {0, os.getuid()}:
+        if trusted and owner not in (trusted[:2] if shared else trusted):
             raise ConfigurationError(
                 f"{str(path)!r} belongs to another user and is not read.",
                 remedy="Remove it, own it, or start from another folder.",
             )
         return path
     return None
+
+
+def _trusted_owners(directory: Path) -> list[int]:
+    """Root, this user, and whoever owns the folder that the program was started in.
+
+    The last is how a checkout looks that is mounted into a container. In a folder that
+    anybody may write to it counts for nothing. Empty where files have no owners.
+    """
+    if not hasattr(os, "getuid"):
+        return []
+    try:
+        here = directory.stat().st_uid
+    except OSError:
+        here = 0
+    return [0, os.getuid(), here]
 
 
 def _config_module(path: Path | None) -> tuple[ModuleType | None, Path | None]:

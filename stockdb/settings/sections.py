@@ -28,7 +28,9 @@ HomePath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(p
 class Section(BaseModel):
     """A group of settings: frozen, refuses unknown names, answers ``section['key']``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     def __init__(self, **values: Any) -> None:
         try:

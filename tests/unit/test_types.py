@@ -123,7 +123,7 @@ OUT_OF_RANGE: dict[str, Any] = {
     "1500 Timestamp": pd.Timestamp("1500-01-01"),
     "3000 Timestamp": pd.Timestamp("3000-01-01"),
     "3000 datetime64": np.datetime64("3000-01-01"),
-    "20000 datetime64": np.datetime64(20000 - 1970, "Y"),
+    "20000 datetime64": np.datetime64("20000-01-01", "D"),
     # The edges of datetime64[ns]: the end of the day, or UTC, lies beyond.
     "first partial day": "1677-09-21",
     "last partial day": "2262-04-11",
@@ -474,4 +474,10 @@ def test_all_is_complete() -> None:
         for name, value in vars(types).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == types.__name__
     }
-    assert own | {"Adjustment", "DateLike", "OutputFormat"} == set(types.__all__)
+    assert own | {"Adjustment", "DateLike", "OutputFormat"} == set(types.__all__)    @pytest.mark.parametrize("text", ["2024", "2024-01"])
+    def test_a_year_or_month_is_not_a_date(self, text: str) -> None:
+        # As an end it could mean the first day or the last one.
+        with pytest.raises(RangeError, match="not a whole date"):
+            parse_date(np.datetime64(text))
+
+
