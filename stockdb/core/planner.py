@@ -1,0 +1,106 @@
+"""Pure: how to get one underlying out of a day's file, and what each way would cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["Facts", "Step", "plan"]
+
+Strategy = Literal["twin", "index", "search", "select", "scan"]
+
+#: Smaller files are read whole: a search would not move much less.
+SMALL: Final = 2 * 1024**2
+#: What a search moves at most beside the rows themselves, and how many requests it sends.
+SEARCH_BYTES: Final = 400 * 1024
+SEARCH_REQUESTS: Final = 24
+#: Rows of one underlying, in bytes, where nothing is known about them.
+CHAIN_BYTES: Final = 350 * 1024
+#: Bytes a second that a server scans for S3 Select, as measured on MinIO with two cores.
+SELECT_RATE: Final = 50e6
+BLOCK: Final = 8 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known before the first row is read.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the object.
+    ordered : bool
+        Whether its dataset declares an order.
+    verify : bool
+        Whether only what is proved may be used.
+    ranged : bool
+        Whether rows can be read by byte range: plain CSV.
+    index_bytes : int or None
+        Bytes of the symbol's rows by a proved index of this version; None without one, or
+        where the rows are not together.
+    twin : bool
+        Whether the columnar twin of this version is here.
+    selectable : bool
+        Whether the server may know S3 Select.
+    bandwidth : float
+        Bytes a second between here and the server, measured or assumed.
+    """
+
+    size: int
+    ordered: bool
+    verify: bool = False
+    ranged: bool = True
+    index_bytes: int | None = None
+    twin: bool = False
+    selectable: bool = False
+    bandwidth: float = 20e6
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One way, with its estimated cost.
+
+    Attributes
+    ----------
+    strategy : {'twin', 'index', 'search', 'select', 'scan'}
+    bytes, requests : int
+        Estimates.
+    proved : bool
+        Whether the result is exact, or assumes the declared order.
+    """
+
+    strategy: Strategy
+    bytes: int
+    requests: int
+    proved: bool
+
+
+def plan(facts: Facts) -> tuple[Step, ...]:
+    """Order the ways to read: the first is tried, the next where it contradicts or fails.
+
+    The last step is always exact, so absence is only ever found, never assumed.
+
+    Examples
+    --------
+    >>> [step.strategy for step in plan(Facts(140_000_000, ordered=True))]
+    ['search', 'scan']
+    >>> [step.strategy for step in plan(Facts(140_000_000, ordered=True, verify=True))]
+    ['scan']
+    """
+    if facts.twin:
+        return (Step("twin", 0, 0, True), *_exact(facts))
+    if facts.index_bytes is not None:
+        return (Step("index", facts.index_bytes, 1, True), *_exact(facts))
+    exact = _exact(facts)
+    if facts.ranged and facts.ordered and not facts.verify and facts.size > SMALL:
+        cost = SEARCH_BYTES + CHAIN_BYTES
+        return (Step("search", cost, SEARCH_REQUESTS, False), *exact)
+    return exact
+
+
+def _exact(facts: Facts) -> tuple[Step, ...]:
+    scan = Step("scan", facts.size, -(-facts.size // BLOCK) + 1, True)
+    slow = facts.size / facts.bandwidth > facts.size / SELECT_RATE + 0.1
+    if facts.ranged and facts.selectable and slow and facts.size > SMALL:
+        return (Step("select", CHAIN_BYTES, 3, True), scan)
+    return (scan,)

@@ -1,0 +1,96 @@
+"""Parts of one version of one object, asked for by range: never two versions mixed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from stockdb.core.store import ObjectStore
+from stockdb.core.transport import Deadline
+
+__all__ = ["RangeReader"]
+
+_TOGETHER: Final = 8
+
+
+class RangeReader:
+    """Reads byte ranges of one object, pinned to the version that the first answer had.
+
+    Parameters
+    ----------
+    store : ObjectStore
+    key : str
+    deadline : Deadline
+        For everything read through it.
+    etag, size : optional
+        Where they are known already; otherwise the first read tells.
+
+    Attributes
+    ----------
+    requests, received : int
+        Requests sent and bytes received so far.
+    size : int
+        Bytes of the object; -1 before the first read.
+    etag : str or None
+
+    Raises
+    ------
+    ObjectChangedError
+        By any read, where the object is no longer the version pinned.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        key: str,
+        deadline: Deadline,
+        *,
+        etag: str | None = None,
+        size: int = -1,
+    ) -> None:
+        self._store = store
+        self.key = key
+        self._deadline = deadline
+        self.etag = etag
+        self.size = size
+        self.version_id: str | None = None
+        self.simulated = False
+        self.requests = 0
+        self.received = 0
+        self._count = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> RangeReader:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Read bytes ``start`` to ``stop`` (exclusive), cut at the object's end."""
+        if self.size >= 0:
+            stop = min(stop, self.size)
+            if start >= stop:
+                return b""
+        blob = self._store.get_range(
+            self.key, start, stop, if_match=self.etag, deadline=self._deadline
+        )
+        with self._count:
+            self.requests += blob.requests
+            self.received += blob.received
+            if self.size < 0:
+                self.size, self.etag = blob.info.size, blob.info.etag
+                self.version_id = blob.info.version_id
+                self.simulated = blob.headers.get("x-amz-meta-simulated") == "true"
+        return bytes(blob.data)
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read several ranges at once, in the order given."""
+        if len(ranges) < 2:
+            return [self.read(start, stop) for start, stop in ranges]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="stockdb-probe")
+        return list(self._pool.map(lambda span: self.read(*span), ranges))

@@ -1,0 +1,244 @@
+"""Option reads of ``MinIODataIntegration``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from stockdb.types import DateLike, OutputFormat, parse_date, parse_range, parse_symbol
+
+if TYPE_CHECKING:  # loaded with the first client
+    from stockdb.access import Access
+
+__all__ = ["OptionMethods"]
+
+
+class OptionMethods:
+    """What a client can ask about options; mixed into the front door."""
+
+    _access: Access
+
+    def list_option_dates(self, symbol: str | None = None) -> pd.DatetimeIndex:
+        """List the dates for which the bucket holds an options file, ascending.
+
+        Parameters
+        ----------
+        symbol : str, optional
+            Checked only: one file holds every underlying of its day.
+        """
+        if symbol is not None:
+            parse_symbol(symbol)
+        return self._access.option_dates()
+
+    def get_option_chain(
+        self,
+        symbol: str,
+        date: DateLike | None = None,
+        *,
+        expiration: DateLike | Sequence[DateLike] | None = None,
+        dte: int | Sequence[float | None] | None = None,
+        option_type: str | None = None,
+        strikes: float | Sequence[float | None] | None = None,
+        moneyness: Sequence[float | None] | None = None,
+        verify: bool | None = None,
+        max_age: float | None = None,
+        offline: bool = False,
+        allow_stale: bool = False,
+        output_format: OutputFormat = "pandas",
+    ) -> Any:
+        """Read the option chain of one underlying on one day.
+
+        Parameters
+        ----------
+        symbol : str
+        date : str, date, datetime or Timestamp, optional
+            None takes the newest file.
+        expiration : date-like or list of them, optional
+        dte : int or (int, int), optional
+            Calendar days to expiration: at most, or a range with None open.
+        option_type : {'call', 'put'}, optional
+        strikes : float, (low, high) or list, optional
+            One strike, a range (tuple) or several strikes (list).
+        moneyness : (low, high), optional
+            Strike / spot; the spot is implied by put-call parity and recorded.
+        verify : bool, optional
+            True never relies on the declared order of the file; by default as
+            VALIDATION_CONFIG says.
+        max_age, offline, allow_stale, output_format
+            As for :meth:`get_historical_data`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a contract, in the file's order: symbol, contract, expiration
+            (datetime64[ns]), dte (int64, days), type (``call``/``put``), strike, bid, ask,
+            mid, spread (dollars a share), bid_size, ask_size, volume, open_interest
+            (contracts; NaN where the file is blank, which 0 is not), style, quote_date, and
+            the vendor's own Greeks as ``vendor_*``, which nothing here relies on.
+            ``df.attrs['stockdb']['grouping']`` is ``assumed`` where the rows were found by
+            the declared order of a file that was never read in full.
+
+        Raises
+        ------
+        DateNotFoundError
+            No file for the date; names the nearest dates.
+        SymbolNotFoundError
+            The file was read in full, or is known, and does not hold the symbol.
+        StockDBError
+            As :meth:`get_historical_data`.
+        """
+        from stockdb.access.chains import parse_filter
+        from stockdb.core.reader import ReadPolicy
+
+        self._access.check_output(output_format)
+        frame = self._access.chain(
+            parse_symbol(symbol),
+            None if date is None else parse_date(date),
+            parse_filter(expiration, dte, option_type, strikes, moneyness),
+            ReadPolicy(max_age, offline, allow_stale),
+            verify,
+        )
+        return self._access.output(frame, output_format)
+
+    def get_options_data(
+        self,
+        symbol: str,
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        *,
+        expiration: DateLike | Sequence[DateLike] | None = None,
+        dte: int | Sequence[float | None] | None = None,
+        option_type: str | None = None,
+        strikes: float | Sequence[float | None] | None = None,
+        moneyness: Sequence[float | None] | None = None,
+        verify: bool | None = None,
+        max_workers: int | None = None,
+        progress: bool | None = None,
+        strict: bool = False,
+        max_age: float | None = None,
+        offline: bool = False,
+        allow_stale: bool = False,
+        output_format: OutputFormat = "pandas",
+    ) -> Any:
+        """Read the chains of one underlying over many days, in parallel.
+
+        Parameters
+        ----------
+        symbol : str
+        start_date, end_date : date-like, optional
+            Quote dates, both included; None is open-ended.
+        expiration, dte, option_type, strikes, moneyness, verify
+            As for :meth:`get_option_chain`, applied to each day.
+        max_workers, progress
+            As for :meth:`bulk_download`.
+        strict : bool
+            Raise, after all days have been read, where any failed.
+        max_age, offline, allow_stale, output_format
+            As for :meth:`get_historical_data`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Long form: the columns of :meth:`get_option_chain`, ordered by ``quote_date``. A
+            day that failed is not in it: a warning names it, and so does
+            ``df.attrs['stockdb']['errors']`` (date -> message). Days whose file does not
+            quote the symbol are counted in ``absent_days``.
+
+        Raises
+        ------
+        DateNotFoundError
+            The bucket holds no options file in the range.
+        SymbolNotFoundError
+            No file of the range holds the symbol.
+        StockDBError
+            Every day failed, or with ``strict`` any.
+        """
+        from stockdb.access.chains import parse_filter
+        from stockdb.core.reader import ReadPolicy
+        from stockdb.scale.history import chain_history
+
+        self._access.check_output(output_format)
+        frame = chain_history(
+            self._access,
+            parse_symbol(symbol),
+            parse_range(start_date, end_date),
+            parse_filter(expiration, dte, option_type, strikes, moneyness),
+            ReadPolicy(max_age, offline, allow_stale),
+            verify=verify,
+            max_workers=max_workers,
+            progress=progress,
+            strict=strict,
+        )
+        return self._access.output(frame, output_format)
+
+    def get_contract_history(
+        self,
+        contract: str,
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Follow one option contract over the days that quote it.
+
+        Parameters
+        ----------
+        contract : str
+            ``O:AAPL230120C00150000`` or ``AAPL230120C00150000``.
+        start_date, end_date : date-like, optional
+        **options
+            As for :meth:`get_options_data`: ``verify``, ``max_workers``, ``progress`` ...
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``quote_date`` (datetime64[ns], ascending), the other columns of
+            :meth:`get_option_chain`; empty, with the reason in attrs, where no day quotes it.
+
+        Raises
+        ------
+        DataError
+            Not an option contract.
+        StockDBError
+            As :meth:`get_options_data`.
+        """
+        from stockdb.access.chains import one_contract, parse_contract
+
+        underlying, name = parse_contract(contract)
+        frame = self.get_options_data(underlying, start_date, end_date, **options)
+        return one_contract(frame, name)
+
+    def explain(
+        self,
+        call: str,
+        symbol: str,
+        date: DateLike | None = None,
+        *,
+        verify: bool | None = None,
+    ) -> pd.DataFrame:
+        """Say what a chain read would do and cost, without reading it.
+
+        Parameters
+        ----------
+        call : str
+            ``get_option_chain``.
+        symbol : str
+        date : date-like, optional
+            None is the newest file.
+        verify : bool, optional
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a way, in the order tried: strategy, bytes and requests (estimates),
+            proved (bool), key, size (bytes of the file).
+
+        Raises
+        ------
+        ConfigurationError
+            Another call; only chain reads have more than one way.
+        """
+        return self._access.explain(
+            call, parse_symbol(symbol), None if date is None else parse_date(date), verify
+        )

@@ -1,0 +1,117 @@
+"""Chains of many days: read in parallel, never ended by one bad day."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Final
+
+import pandas as pd
+
+from stockdb.access import Access, Provenance
+from stockdb.access.chains import ChainFilter, history_note
+from stockdb.core.chains import Place
+from stockdb.core.reader import ReadPolicy
+from stockdb.errors import DateNotFoundError, StockDBError, SymbolNotFoundError
+from stockdb.scale.bulk import bar, parallel
+from stockdb.types import DateRange
+
+__all__ = ["chain_history"]
+
+#: Messages of failed days that a frame's note carries.
+_SHOWN: Final = 20
+log = logging.getLogger("stockdb.bulk")
+Outcome = tuple[str, pd.DataFrame | StockDBError, Provenance | None]
+
+
+def chain_history(
+    access: Access,
+    symbol: str,
+    wanted: DateRange,
+    filters: ChainFilter,
+    policy: ReadPolicy,
+    *,
+    verify: bool | None = None,
+    max_workers: int | None = None,
+    progress: bool | None = None,
+    strict: bool = False,
+) -> pd.DataFrame:
+    """Read every day's chain in a range; see ``MinIODataIntegration.get_options_data``."""
+    from joblib import delayed
+
+    places = _places(access, wanted)
+    frames: list[pd.DataFrame] = []
+    errors: dict[str, StockDBError] = {}
+    absent: dict[str, StockDBError] = {}
+    origins = []
+    tasks = (delayed(_read)(access, symbol, place, filters, policy, verify) for place in places)
+    with bar(len(places), progress, "day") as advance, parallel(access, max_workers) as run:
+        for day, outcome, provenance in run(tasks):
+            if isinstance(outcome, SymbolNotFoundError):
+                absent[day] = outcome  # that day's file is known, and does not quote it
+            elif isinstance(outcome, StockDBError):
+                errors[day] = outcome
+                log.warning("%s %s: %s", symbol, day, outcome)
+            else:
+                frames.append(outcome)
+                origins += list(provenance.origins) if provenance is not None else []
+            advance()
+    if not frames and not errors:
+        raise next(iter(absent.values()))
+    if errors and (strict or not frames):
+        first = next(iter(errors.values()))
+        values = {**first.values, "errors": errors}
+        more = f" ({len(errors)} of {len(places)} days failed)"
+        raise type(first)(first.message + more, remedy=first.remedy, **values)
+    if errors:
+        warnings.warn(
+            f"{len(errors)} of {len(places)} days of {symbol} failed: "
+            + "; ".join(f"{day}: {error.message}" for day, error in list(errors.items())[:5]),
+            stacklevel=4,
+        )
+    filled = [frame for frame in frames if len(frame)]
+    result = pd.concat(filled or frames[:1], ignore_index=True)
+    note = history_note(access.provenance, symbol, tuple(origins))
+    # Small, because pandas copies it with every selection.
+    note["errors"] = {day: error.message for day, error in list(errors.items())[:_SHOWN]}
+    note |= {"days": len(frames), "failed_days": len(errors), "absent_days": len(absent)}
+    if result.empty:
+        note["empty_reason"] = "the filters leave no row of any day"
+    result.attrs = {"stockdb": note}
+    return result
+
+
+def _places(access: Access, wanted: DateRange) -> list[Place]:
+    found = access.chains.places()
+    zone = "America/New_York"
+    first, last = wanted.first_day(zone), wanted.last_day(zone)
+    chosen = [
+        place
+        for date, place in found.items()
+        if (first is None or date >= first.date()) and (last is None or date <= last.date())
+    ]
+    if not chosen:
+        held = f"{min(found)} to {max(found)}" if found else "none at all"
+        raise DateNotFoundError(
+            "The bucket holds no options file in the range.",
+            remedy=f"Files are held from {held}; list_option_dates() has all.",
+        )
+    return chosen
+
+
+def _read(
+    access: Access,
+    symbol: str,
+    place: Place,
+    filters: ChainFilter,
+    policy: ReadPolicy,
+    verify: bool | None,
+) -> Outcome:
+    day = str(place.date)
+    try:
+        frame = access.chain(symbol, place.date, filters, policy, verify)
+    except StockDBError as error:
+        return day, error, None
+    known = access.provenance.of(frame)
+    frame.attrs = {}
+    return day, frame, known
