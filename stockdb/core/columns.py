@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 __all__ = [
@@ -108,14 +108,22 @@ class Column:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """All columns of one file, in file order; those of kind ``skip`` are only counted."""
+    """All columns of one file, in file order; those of kind ``skip`` are only counted.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+    kept : tuple of (int, Column)
+        Position and column of what is read.
+    """
 
     columns: tuple[Column, ...]
+    kept: tuple[tuple[int, Column], ...] = field(init=False)
 
-    @property
-    def kept(self) -> tuple[tuple[int, Column], ...]:
-        """Position and column of what is read."""
-        return tuple((i, c) for i, c in enumerate(self.columns) if c.kind != "skip")
+    def __post_init__(self) -> None:
+        """Find what is kept, once: many files share a layout."""
+        kept = tuple((i, c) for i, c in enumerate(self.columns) if c.kind != "skip")
+        object.__setattr__(self, "kept", kept)
 
 
 _DATE: Final = ("tradedate", "quotedate", "datetime", "timestamp", "time", "t")

@@ -26,8 +26,6 @@ __all__ = ["read_fast"]
 
 Zone = tuple[str, DstPolicy]
 
-_MANY: Final = 1 << 20  # bytes from which more than one thread is worth starting
-
 
 def read_fast(
     data: bytes, start: int, layout: Layout, zone: str, policy: DstPolicy
@@ -36,6 +34,8 @@ def read_fast(
     if b"\0" in data or not _is_utf8(data):
         return None
     if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        return None
+    if len(layout.columns) < 2:  # a line of blanks would pass for a record
         return None
     quoted = b'"' in data
     if quoted and not _quotes_are_plain(data):
@@ -49,9 +49,11 @@ def read_fast(
     )
     convert, parse, names = _options(layout, shapes, quoted)
     try:
+        # With pyarrow's own threads, also for a small file: without them its reader still
+        # hands over to another thread, and waits longer for it on a busy machine.
         table = pacsv.read_csv(
             pa.BufferReader(pa.py_buffer(data).slice(start)),
-            read_options=pacsv.ReadOptions(column_names=names, use_threads=len(data) > _MANY),
+            read_options=pacsv.ReadOptions(column_names=names),
             parse_options=parse,
             convert_options=convert,
         )
@@ -158,7 +160,7 @@ def _fast_day(array: pa.Array, _column: Column, shape: str, _zone: Zone) -> pa.A
         array = pc.utf8_slice_codeunits(array, 0, 10)
     elif shape == "basic":
         array = cells.basic_to_iso(array)
-    return cells.check_day_range(array.cast(pa.date32()))
+    return cells.check_day_range(array if shape == "iso" else array.cast(pa.date32()))
 
 
 def _fast_stamp(array: pa.Array, _column: Column, shape: str, zone: Zone) -> pa.Array:

@@ -246,7 +246,7 @@ def parse_reference(
 def _read(
     data: bytes | memoryview, form: str, reading: Reading
 ) -> tuple[dict[str, pa.Array], list[BadRow]]:
-    plain = _unpack(bytes(data), reading.key)
+    plain = _unpack(_as_bytes(data), reading.key)
     name = reading.key.lower().removesuffix(".gz")
     if form == "auto":
         # An ending that says nothing leaves it to the content.
@@ -254,6 +254,14 @@ def _read(
         declared = name.endswith((".parquet", ".pq"))
         form = "parquet" if declared or (silent and plain[:4] == b"PAR1") else "csv"
     return read_parquet(plain, reading) if form == "parquet" else read_csv(plain, reading)
+
+
+def _as_bytes(data: bytes | memoryview) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    held = data.obj  # a view of whole bytes needs no copy
+    whole = isinstance(held, bytes) and data.contiguous and data.nbytes == len(held)
+    return held if isinstance(held, bytes) and whole else bytes(data)
 
 
 def _unpack(data: bytes, key: str) -> bytes:
@@ -325,5 +333,4 @@ def _sorted(table: pa.Table) -> pa.Table:
     dates = table.column("date").chunk(0).view(pa.int64()).to_numpy()
     if (dates[1:] >= dates[:-1]).all():
         return table
-    order = pa.array(np.argsort(dates, kind="stable"))
-    return table.take(order).combine_chunks()
+    return table.take(pa.array(np.argsort(dates, kind="stable")))

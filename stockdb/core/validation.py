@@ -184,7 +184,7 @@ _BOUNDS: Final = "A price is not above {rules.min_price:,.9g} or is above {rules
 _OPEN, _CLOSE = ("low", "open", "high"), ("low", "close", "high")
 # fmt: off
 RULES: Final[tuple[Rule, ...]] = (
-    Rule("missing_date", "error", "The row has no date.", lambda bars: ~bars.dated, BAR),
+    Rule("missing_date", "error", "The row has no usable date.", lambda bars: ~bars.dated, BAR),
     Rule("unsorted", "error", "The date is before that of the row above.", _unsorted, (), True),
     Rule("conflicting_duplicate", "error", "Rows of one date have different values.",
          lambda bars: bars.repeats[1], BAR),
@@ -366,7 +366,7 @@ def _cells(frame: pd.DataFrame, places: dict[str, int]) -> tuple[dict[str, Float
             lost = int((series.isna() & text.notna()).sum())
             reason = f"Column {name} holds text, {lost:,} of {len(text):,} are not numbers."
             found.append(Finding.about_columns("not_numeric", "error", reason, [name]))
-        cells[name] = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        cells[name] = series.to_numpy(dtype=np.float64)
     return cells, found
 
 
@@ -389,4 +389,6 @@ def _dates_and_keys(
         # Text, without its UTC offset: sessions are dates of the exchange, not of Greenwich.
         text = index.astype(str).str.slice(0, 19)
         index = pd.to_datetime(text, format="ISO8601", errors="coerce")
+    if index.unit != "ns":  # which cannot hold placeholders such as 9999-12-31
+        index = pd.DatetimeIndex(index.where((index.year > 1677) & (index.year < 2262)))
     return index.as_unit("ns"), keys

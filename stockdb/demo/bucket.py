@@ -34,7 +34,7 @@ def fill_bucket(store: ObjectStore, seed: int = DEFAULT_SEED) -> int:
 
 
 def demo_settings(server: EmbeddedServer, **explicit: Any) -> Settings:
-    """Settings for an embedded server, whatever the environment and files say."""
+    """Make settings for an embedded server, whatever the environment and files say."""
     return load_settings(
         endpoint=server.endpoint,
         access_key=server.access_key,

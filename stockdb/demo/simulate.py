@@ -24,7 +24,7 @@ from stockdb.demo.simulate_stocks import (
     uniforms,
 )
 
-__all__ = ["demo_objects", "demo_truth"]
+__all__ = ["DEFAULT_SEED", "demo_objects", "demo_truth"]
 
 DEFAULT_SEED: Final = 20240131
 FIRST_SESSION: Final = "2010-01-04"

@@ -3,6 +3,9 @@
 Without rates and dividends an American option is worth its European twin, and one volatility for
 all strikes of an expiration, with a total variance that grows with time, leaves no static
 arbitrage between fair prices. Bids are rounded down and asks up, so none is left in the quotes.
+
+``log``, ``exp`` and ``ndtr`` may differ in their last bits between processors. Rounding to cents
+hides that: one quote in some 10^11 would lie close enough to a cent to show it.
 """
 
 from __future__ import annotations
@@ -187,11 +190,8 @@ def _quotes(seed: int, date: str, book: _Book, spot: float, curve: Volatility) -
     fair = sign * (spot * ndtr(sign * d1) - book.strikes * ndtr(sign * (d1 - deviation)))
     width = uniforms(seed, f"width/{date}/{book.symbol}", len(fair))
     half = 0.01 + fair * (0.004 + 0.008 * width)
-    # The hair keeps a price that sits on a cent there, whatever the last bits of log and ndtr
-    # are on this machine; it is far below the half-spread.
-    hair = 1e-6
-    bid = np.floor(100 * (fair - half) + hair).astype(np.int64)
-    ask = np.ceil(100 * (fair + half) - hair).astype(np.int64)
+    bid = np.floor(100 * (fair - half)).astype(np.int64)
+    ask = np.ceil(100 * (fair + half)).astype(np.int64)
     return np.maximum(bid, 0), ask
 
 

@@ -24,7 +24,6 @@ Ints = npt.NDArray[np.int64]
 _SESSIONS_A_YEAR: Final = 252
 _MARKET_VOLATILITY: Final = 0.16  # a year
 _VOLATILITY_MEMORY: Final = 0.98  # a day: shocks to volatility halve in about 34 sessions
-_LARGEST_MOVE: Final = 0.20  # so that nothing but a split looks like a split
 
 
 class Stock(NamedTuple):
@@ -265,8 +264,7 @@ def _relatives(
     market_spread = _MARKET_VOLATILITY / year * wander[:, 0]
     market = market_spread * normals(seed, "market", count)
     shocks = np.column_stack([normals(seed, f"returns/{s}", count) for s in SYMBOLS])
-    moves = np.clip(betas * market[:, None] + own * shocks, -_LARGEST_MOVE, _LARGEST_MOVE)
-    relatives = np.where(listed, 1 + moves, 1.0)
+    relatives = np.where(listed, 1 + betas * market[:, None] + own * shocks, 1.0)
 
     aims = uniforms(seed, "aims", len(STOCKS))
     for j, stock in enumerate(STOCKS):
