@@ -8,30 +8,49 @@ retries, its listing loop) is not used: see ``transfer.py`` and ``transport.py``
 from __future__ import annotations
 
 import datetime as dt
-import email.utils
 import io
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
 
 from minio import Minio
-from minio.datatypes import parse_list_objects
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.datatypes import Object, parse_list_objects
+from minio.error import (
+    InvalidResponseError,
+    MinioAdminException,
+    MinioException,
+    S3Error,
+    ServerError,
+)
+from minio.select import CSVInputSerialization, CSVOutputSerialization, SelectRequest
 from urllib3.response import BaseHTTPResponse
 
-from stockdb.core.transfer import FileSink, MemorySink, ObjectInfo, Retry, Stream, Transfer
-from stockdb.core.translate import NETWORK, Answer, NotModified, translate
-from stockdb.core.transport import Deadline, Pool, make_pool
-from stockdb.errors import ConfigurationError, IntegrityError, StockDBError, UnavailableError
+from stockdb.core.transfer import FileSink, MemorySink, ObjectInfo, Stream, Transfer
+from stockdb.core.translate import (
+    NETWORK,
+    Answer,
+    NotModified,
+    etag,
+    extent,
+    http_date,
+    is_page,
+    translate,
+)
+from stockdb.core.transport import Deadline, Pool, Retry, make_pool, warn_about_safety
+from stockdb.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    IntegrityError,
+    StockDBError,
+    UnavailableError,
+)
 from stockdb.settings import Settings
 
 __all__ = ["Blob", "NotModified", "ObjectInfo", "ObjectStore"]
 
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 #: Seconds that a large object gets per MiB on top of the deadline for one object.
 _SECONDS_PER_MIB: Final = 0.5
 _LARGE: Final = 64 * 1024**2
@@ -89,7 +108,7 @@ class ObjectStore:
         self._performance = settings.performance
         self._clients: dict[int, tuple[Minio, Pool]] = {}
         self._closing = threading.Event()
-        self._warn_about_safety()
+        warn_about_safety(self.endpoint, self._connection.verify_certificates)
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.endpoint.url}, bucket={self.bucket!r})"
@@ -152,14 +171,13 @@ class ObjectStore:
 
     def download(self, key: str, descriptor: int, *, deadline: Deadline | None = None) -> Blob:
         """Fetch a whole object into an open file, verified; ``data`` of the result is empty."""
+        promised = None
         if deadline is None:
-            size = self.stat(key).size
-            deadline = Deadline(
-                self._performance.object_deadline
-                + max(0, size - _LARGE) / 1024**2 * _SECONDS_PER_MIB
-            )
+            deadline = self._deadline()
+            promised = self.stat(key, deadline=deadline)
+            deadline.expires += max(0, promised.size - _LARGE) / 1024**2 * _SECONDS_PER_MIB
         transfer = self._transfer(key, None, deadline)
-        info = transfer.whole(FileSink(descriptor))
+        info = transfer.whole(FileSink(descriptor), promised=promised)
         return Blob(b"", info, transfer.requests, transfer.received, transfer.headers)
 
     def stat(self, key: str, *, deadline: Deadline | None = None) -> ObjectInfo:
@@ -170,12 +188,16 @@ class ObjectStore:
             try:
                 with self._session(key, deadline) as client:
                     found = client.stat_object(self.bucket, key)
-            except (PermissionError, ConfigurationError, UnavailableError):
+            except (AccessDeniedError, ConfigurationError, UnavailableError) as error:
+                if error.retryable:
+                    raise
                 # A HEAD answer has no body: a skewed clock reads as AccessDenied, an
-                # expired token as BadRequest. A GET of one byte says which it is.
-                return self.get_range(key, 0, 1, deadline=deadline).info
+                # expired token as BadRequest. One GET says which it is.
+                stream = self.open(key, deadline)
+                stream.close(False)
+                return stream.info
             return ObjectInfo(
-                key, found.size or 0, _etag(found.etag), found.version_id, found.last_modified
+                key, found.size or 0, etag(found.etag), found.version_id, found.last_modified
             )
 
         return self._retry(deadline).run(attempt)
@@ -220,9 +242,9 @@ class ObjectStore:
                 return
             if token is None or token in tokens:
                 raise IntegrityError(
-                    f"The listing of {self.bucket}/{prefix} repeats itself and has no end.",
+                    f"{self.endpoint.url} lists {self.bucket}/{prefix} without end.",
                     remedy="Check for a proxy between here and the server.",
-                    bucket=self.bucket,
+                    **self._place(None),
                 )
             tokens.add(token)
 
@@ -231,7 +253,28 @@ class ObjectStore:
         query = {"list-type": "2", "prefix": "", "delimiter": "/", "max-keys": "1"}
         with self._session(None, deadline) as client:
             response = client._execute("GET", self.bucket, query_params=dict(query))
-        return _http_date(response.headers.get("Date"))
+        return http_date(response.headers.get("Date"))
+
+    def select(
+        self, key: str, column: str, value: str, *, deadline: Deadline | None = None
+    ) -> bytes:
+        """Let the server filter a CSV object (S3 Select): lines whose column has this value.
+
+        Raises
+        ------
+        UnavailableError
+            The server does not know S3 Select, or refuses the file.
+        """
+        deadline = deadline or self._deadline()
+        quoted, literal = column.replace('"', '""'), value.replace("'", "''")
+        request = SelectRequest(
+            f"SELECT * FROM S3Object s WHERE s.\"{quoted}\" = '{literal}'",
+            CSVInputSerialization(file_header_info="USE"),
+            CSVOutputSerialization(),
+        )
+        with self._session(key, deadline) as client:
+            with client.select_object_content(self.bucket, key, request) as answer:
+                return b"".join(answer.stream(1 << 20))
 
     def put(
         self,
@@ -256,7 +299,7 @@ class ObjectStore:
                     # in one piece, so that the ETag is the MD5 of the bytes
                     part_size=min(max(len(data), 5 * 1024**2), 5 * 1024**3),
                 )
-            return ObjectInfo(key, len(data), _etag(result.etag), result.version_id)
+            return ObjectInfo(key, len(data), etag(result.etag), result.version_id)
 
         return self._retry(deadline).run(attempt)
 
@@ -284,6 +327,7 @@ class ObjectStore:
             headers["If-Match"] = f'"{if_match}"'
         if if_none_match:
             headers["If-None-Match"] = f'"{if_none_match}"'
+        _, pool = self._client()
         with self._session(key, deadline) as client:
             response = client.get_object(
                 self.bucket,
@@ -293,50 +337,33 @@ class ObjectStore:
                 request_headers=headers,  # type: ignore[arg-type]
                 version_id=version_id,
             )
-        try:
-            return self._stream(key, response, deadline)
-        except BaseException:
-            response.close()
-            raise
-
-    def _stream(self, key: str, response: BaseHTTPResponse, deadline: Deadline) -> Stream:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        begin, total = 0, int(headers.get("content-length") or -1)
-        stop = total
-        if response.status == 206:
-            try:
-                span, _, whole = headers["content-range"].removeprefix("bytes ").partition("/")
-                first, _, last = span.partition("-")
-                begin, stop, total = int(first), int(last) + 1, int(whole)
-            except (KeyError, ValueError):
-                raise UnavailableError(
-                    f"The server sent a part of {key} without saying which.", key=key
-                ) from None
-        if total < 0:
-            raise UnavailableError(
-                f"The server does not say how long {key} is.",
-                remedy="Check for a proxy that re-encodes answers.",
-                retryable=False,
-                key=key,
-            )
-        info = ObjectInfo(
-            key,
-            total,
-            _etag(headers.get("etag")),
-            headers.get("x-amz-version-id"),
-            _http_date(headers.get("last-modified")),
-        )
+            let_go = pool.hold()  # the body is watched as well
 
         def read(amount: int) -> bytes:
             with self._session(key, deadline):
                 return response.read1(amount, decode_content=False)
 
         def close(reusable: bool) -> None:
+            let_go()
             if not reusable:
                 response.close()
             response.release_conn()
 
-        return Stream(info, begin, stop, headers, read, close)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        found = extent(response.status, headers)
+        if found is None:
+            close(False)
+            kind = headers.get("content-type", "")
+            raise self._translate(Answer(response.status, content_type=kind), key)
+        start, stop, total = found
+        info = ObjectInfo(
+            key,
+            total,
+            etag(headers.get("etag")),
+            headers.get("x-amz-version-id"),
+            http_date(headers.get("last-modified")),
+        )
+        return Stream(info, start, stop, headers, read, close)
 
     def _page(
         self,
@@ -361,12 +388,12 @@ class ObjectStore:
         def attempt() -> tuple[list[ObjectInfo], bool, str | None]:
             with self._session(None, deadline) as client:
                 response = client._execute("GET", self.bucket, query_params=dict(query))
-                found, truncated, following, _ = parse_list_objects(response, self.bucket)
+                found, truncated, following = _parse_page(response, self.bucket)
             page = [
                 ObjectInfo(
                     item.object_name or "",
                     item.size or 0,
-                    _etag(item.etag),
+                    etag(item.etag),
                     item.version_id,
                     item.last_modified,
                 )
@@ -376,15 +403,13 @@ class ObjectStore:
 
         return self._retry(deadline).run(attempt)
 
+    def _place(self, key: str | None) -> dict[str, Any]:
+        return {"endpoint": self.endpoint.url, "bucket": self.bucket, "key": key}
+
     def _transfer(self, key: str, version_id: str | None, deadline: Deadline | None) -> Transfer:
-        return Transfer(
-            self,
-            key,
-            self._performance,
-            deadline or self._deadline(),
-            version_id,
-            self._closing.wait,
-        )
+        place, wait = self._place(key), self._closing.wait
+        deadline = deadline or self._deadline()
+        return Transfer(self, key, self._performance, deadline, place, version_id, wait)
 
     def _deadline(self) -> Deadline:
         return Deadline(self._performance.object_deadline)
@@ -428,55 +453,37 @@ class ObjectStore:
             raise ConfigurationError(f"The MinIO client refuses the endpoint: {error}.") from None
         return client, pool
 
-    def _warn_about_safety(self) -> None:
-        if self.endpoint.secure and not self._connection.verify_certificates:
-            warnings.warn(
-                f"Certificates of {self.endpoint.url} are not checked: anybody on the way can "
-                "read the credentials.",
-                stacklevel=4,
-            )
-        if not self.endpoint.secure and self.endpoint.host not in _LOOPBACK:
-            warnings.warn(
-                f"{self.endpoint.url} is plain HTTP: data can be read and changed on the way.",
-                stacklevel=4,
-            )
-
     @contextmanager
     def _session(self, key: str | None, deadline: Deadline) -> Iterator[Minio]:
         """Lend the client, bound to the deadline; translate whatever it raises."""
         client, pool = self._client()
         try:
-            with pool.call(deadline):
+            with pool.call(deadline) as call:
                 yield client
         except (StockDBError, NotModified):
             raise
-        except (MinioException, ParseError, *NETWORK) as error:
-            raise translate(
-                _answer(error),
-                endpoint=self.endpoint.url,
-                bucket=self.bucket,
-                key=key,
-                timed_out=deadline.passed(),
-            ) from None
+        except (MinioException, MinioAdminException, ParseError, *NETWORK) as error:
+            raise self._translate(_answer(error, call.status), key, deadline.passed()) from None
+
+    def _translate(
+        self, failure: Answer | Exception, key: str | None, timed_out: bool = False
+    ) -> StockDBError | NotModified:
+        return translate(failure, **self._place(key), timed_out=timed_out)
 
 
-def _etag(value: str | None) -> str | None:
-    if not value:
-        return None
-    return value.removeprefix("W/").strip('"') or None
-
-
-def _http_date(text: str | None) -> dt.datetime | None:
-    if not text:
-        return None
+def _parse_page(response: BaseHTTPResponse, bucket: str) -> tuple[list[Object], bool, str | None]:
+    if is_page(response.headers):
+        raise InvalidResponseError(response.status, "text/html", None)
     try:
-        return email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
+        return parse_list_objects(response, bucket)[:3]
+    except ValueError as error:  # a bare one would read as a name that the client refuses
+        raise ParseError(type(error).__name__) from None
 
 
-def _answer(error: Exception) -> Answer | Exception:
+def _answer(error: Exception, status: int) -> Answer | Exception:
     """Take what the server said out of the client's exceptions."""
+    if status >= 300 and isinstance(error, (ParseError, ValueError)):
+        return Answer(status)  # the client failed to read the page that came with it
     if isinstance(error, S3Error):
         headers: Mapping[str, Any] = getattr(error.response, "headers", None) or {}
         status = getattr(error.response, "status", 0)

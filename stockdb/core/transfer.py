@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from stockdb.core.integrity import checksum, stored_checksum
-from stockdb.core.transport import Deadline
+from stockdb.core.transport import Deadline, Retry
 from stockdb.errors import (
+    DataError,
     DeadlineError,
     IntegrityError,
     ObjectChangedError,
@@ -28,9 +28,9 @@ from stockdb.errors import (
 )
 from stockdb.settings import Performance
 
-__all__ = ["FileSink", "MemorySink", "ObjectInfo", "Retry", "Source", "Stream", "Transfer"]
+__all__ = ["FileSink", "MemorySink", "ObjectInfo", "Source", "Stream", "Transfer"]
 
-T = TypeVar("T")
+E = TypeVar("E", bound=StockDBError)
 _PARALLEL_RANGES: Final = 4
 #: A try that delivered this much was worth it: it does not count against the attempts.
 _PROGRESS: Final = 64 * 1024
@@ -154,64 +154,14 @@ class _NoVersionError(Exception):
         self.error = error
 
 
-class Retry:
-    """Counts the attempts at one thing and waits between them, within a deadline.
-
-    Parameters
-    ----------
-    performance : Performance
-        ``max_attempts``, ``backoff_base``, ``backoff_max``.
-    deadline : Deadline
-    wait : callable, optional
-        Takes seconds.
-    """
-
-    def __init__(
-        self,
-        performance: Performance,
-        deadline: Deadline,
-        wait: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self._performance = performance
-        self._deadline = deadline
-        self._wait = wait
-        self.failures = 0
-
-    def progress(self) -> None:
-        """Forget earlier failures: the last try brought something."""
-        self.failures = 0
-
-    def failed(self, error: StockDBError) -> None:
-        """Wait before the next try, or raise where there is to be none."""
-        self.failures += 1
-        if not error.retryable:
-            raise error
-        if self.failures >= self._performance.max_attempts or self._deadline.passed():
-            raise error
-        # Full jitter: many clients that failed together must not come back together.
-        ceiling = min(
-            self._performance.backoff_max, self._performance.backoff_base * 2**self.failures
-        )
-        delay = random.uniform(0, ceiling)
-        if delay >= self._deadline.remaining():
-            raise error
-        self._wait(delay)
-
-    def run(self, attempt: Callable[[], T]) -> T:
-        """Call until it works or must be given up."""
-        while True:
-            try:
-                return attempt()
-            except StockDBError as error:
-                self.failed(error)
-
-
 @dataclass
 class Transfer:
     """One object on its way into a sink.
 
     Attributes
     ----------
+    place : mapping
+        ``endpoint``, ``bucket`` and ``key``, for the errors.
     requests, received : int
         Requests sent and body bytes received so far, repeats included.
     headers : mapping
@@ -222,6 +172,7 @@ class Transfer:
     key: str
     performance: Performance
     deadline: Deadline
+    place: Mapping[str, str]
     version_id: str | None = None
     wait: Callable[[float], object] = time.sleep
     requests: int = 0
@@ -229,8 +180,20 @@ class Transfer:
     headers: Mapping[str, str] = field(default_factory=dict)
     _count: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def whole(self, sink: MemorySink | FileSink, if_none_match: str | None = None) -> ObjectInfo:
+    def whole(
+        self,
+        sink: MemorySink | FileSink,
+        if_none_match: str | None = None,
+        promised: ObjectInfo | None = None,
+    ) -> ObjectInfo:
         """Fetch the whole object, verified.
+
+        Parameters
+        ----------
+        sink : MemorySink or FileSink
+        if_none_match : str, optional
+        promised : ObjectInfo, optional
+            What was said of the object before; of the same ETag, it has the same length.
 
         Raises
         ------
@@ -242,11 +205,13 @@ class Transfer:
             The bytes do not match the stored checksum or length, twice.
         UnavailableError, DeadlineError
             After all attempts, or at the deadline.
+        DataError
+            The object does not fit into memory.
         """
         changed = damaged = False
         while True:
             try:
-                return self._once(sink, if_none_match)
+                return self._once(sink, if_none_match, promised)
             except ObjectChangedError:
                 if changed:
                     raise
@@ -264,29 +229,42 @@ class Transfer:
         """
         sink = bytearray()
         retry = self._retry()
-        info: ObjectInfo | None = None
+        wanted = if_match
         while True:
             try:
-                stream = self._open(
-                    start + len(sink), stop, if_match or (info.etag if info else None)
-                )
-                if info is not None and stream.info.etag != info.etag:
+                stream = self._open(retry.deadline, start + len(sink), stop, wanted)
+                info = stream.info
+                # A server may ignore If-Match; the answer's own ETag tells which version it is.
+                if wanted and info.etag != wanted:
                     stream.close(False)
-                    raise ObjectChangedError(f"{self.key} was replaced.", key=self.key)
-                info, stop = stream.info, min(stop, stream.info.size)
-                self._drain(stream, lambda offset, chunk: sink.extend(chunk), stop, retry)
+                    raise self._changed()
+                wanted, self.headers = info.etag, stream.headers
+                self._drain(
+                    stream, lambda _, chunk: sink.extend(chunk), min(stop, info.size), retry
+                )
                 stream.close(False)  # where the server sent more than was asked for
                 return bytes(sink), info
             except ObjectChangedError:
                 raise
             except StockDBError as error:
+                if wanted is None:  # nothing says that the rest belongs to the same version
+                    sink.clear()
                 retry.failed(error)
 
     def _retry(self) -> Retry:
         return Retry(self.performance, self.deadline, self.wait)
 
+    def _error(self, kind: type[E], message: str, **more: Any) -> E:
+        """Make an error that says where; ``{}`` stands for the object."""
+        object_ = f"{self.place['bucket']}/{self.key} at {self.place['endpoint']}"
+        return kind(message.format(object_), **self.place, **more)
+
+    def _changed(self) -> ObjectChangedError:
+        return self._error(ObjectChangedError, "{} was replaced while it was read.")
+
     def _open(
         self,
+        deadline: Deadline,
         start: int = 0,
         stop: int | None = None,
         if_match: str | None = None,
@@ -296,7 +274,7 @@ class Transfer:
             self.requests += 1
         stream = self.source.open(
             self.key,
-            self.deadline,
+            deadline,
             start=start,
             stop=stop,
             if_match=if_match,
@@ -305,21 +283,22 @@ class Transfer:
         )
         if stream.start != start:
             stream.close(False)
-            raise UnavailableError(
-                f"The server answered another range of {self.key} than was asked for.",
+            raise self._error(
+                UnavailableError,
+                "The server answered another range of {} than was asked for.",
                 remedy="Check for a proxy between here and the server.",
                 retryable=False,
-                key=self.key,
             )
         return stream
 
-    def _once(self, sink: MemorySink | FileSink, if_none_match: str | None) -> ObjectInfo:
+    def _once(
+        self, sink: MemorySink | FileSink, if_none_match: str | None, promised: ObjectInfo | None
+    ) -> ObjectInfo:
         retry = self._retry()
         while True:
-            stream = retry.run(lambda: self._open(if_none_match=if_none_match))
-            info, headers = stream.info, stream.headers
-            self.headers = headers
-            sink.reset(info.size)
+            stream = retry.run(lambda: self._open(retry.deadline, if_none_match=if_none_match))
+            info, self.headers = stream.info, stream.headers
+            self._make_room(sink, stream)
             try:
                 if info.size >= 2 * self.performance.part_size and info.etag:
                     self._in_parts(stream, sink, retry)
@@ -328,8 +307,21 @@ class Transfer:
             except _NoVersionError as broken:
                 retry.failed(broken.error)
                 continue
-            self._verify(sink, info, headers)
+            self._verify(sink, info, promised)
             return info
+
+    def _make_room(self, sink: MemorySink | FileSink, stream: Stream) -> None:
+        try:
+            sink.reset(stream.info.size)
+        except (MemoryError, OSError) as error:
+            stream.close(False)
+            if isinstance(error, OSError):
+                raise
+            raise self._error(
+                DataError,
+                f"{{}} is said to have {stream.info.size} bytes, which do not fit into memory.",
+                remedy="Use download_file(), which writes it to disk.",
+            ) from None
 
     def _continue(
         self,
@@ -350,7 +342,7 @@ class Transfer:
 
         while True:
             try:
-                stream = stream or self._reopen(position, stop, info)
+                stream = stream or self._reopen(retry.deadline, position, stop, info)
                 self._drain(stream, write, stop, retry)
                 return
             except ObjectChangedError:
@@ -361,49 +353,71 @@ class Transfer:
                 stream = None
                 retry.failed(error)
 
-    def _reopen(self, position: int, stop: int, info: ObjectInfo) -> Stream:
-        stream = self._open(position, stop, if_match=info.etag)
-        # A server may ignore If-Match; the answer's own ETag tells which version it is.
+    def _reopen(self, deadline: Deadline, position: int, stop: int, info: ObjectInfo) -> Stream:
+        stream = self._open(deadline, position, stop, if_match=info.etag)
         if stream.info.etag != info.etag or stream.info.size != info.size:
             stream.close(False)
-            raise ObjectChangedError(f"{self.key} was replaced while it was read.", key=self.key)
+            raise self._changed()
         return stream
 
     def _in_parts(self, stream: Stream, sink: MemorySink | FileSink, retry: Retry) -> None:
         """Let the open body run from the front while others take parts from the back."""
         info, step = stream.info, self.performance.part_size
         parts = deque((start, min(start + step, info.size)) for start in range(0, info.size, step))
+        helping = self.deadline.twin()  # ends with ours, or earlier by our hand
         stop = threading.Event()
+        failures: list[Exception] = []
+
+        def give_up() -> None:
+            parts.clear()
+            stop.set()
+            helping.cut()
 
         def from_the_back() -> None:
-            while not stop.is_set():
+            while parts:
                 try:
                     start, end = parts.pop()
+                    patience = Retry(self.performance, helping, stop.wait)
+                    self._continue(None, sink, start, end, info, patience)
                 except IndexError:
                     return
-                self._continue(None, sink, start, end, info, self._retry())
+                except (StockDBError, OSError) as error:  # OSError: the disk
+                    failures.append(error)
+                    give_up()
 
-        workers = min(_PARALLEL_RANGES - 1, len(parts) - 1)
+        workers = min(_PARALLEL_RANGES, len(parts)) - 1
         with ThreadPoolExecutor(workers, thread_name_prefix="stockdb-range") as pool:
-            helpers = [pool.submit(from_the_back) for _ in range(workers)]
             try:
-                front: Stream | None = stream
-                while True:
-                    try:
-                        start, end = parts.popleft()
-                    except IndexError:
-                        break
-                    self._continue(front, sink, start, end, info, retry)
-                    front = stream if front is not None and stream.start == end else None
-                if front is not None:
-                    front.close(False)
-                for helper in helpers:
-                    helper.result()
-            except BaseException:
-                stop.set()
-                parts.clear()
+                helpers = [pool.submit(from_the_back) for _ in range(workers)]
+                self._from_the_front(stream, parts, sink, retry)
+                wait(helpers)
+            except BaseException:  # Ctrl-C too: nobody may write into the sink after us
+                give_up()
                 stream.close(False)
                 raise
+        if failures:  # the first; those after it came of giving up
+            raise failures[0]
+        for helper in helpers:
+            helper.result()
+
+    def _from_the_front(
+        self,
+        stream: Stream,
+        parts: deque[tuple[int, int]],
+        sink: MemorySink | FileSink,
+        retry: Retry,
+    ) -> None:
+        front: Stream | None = stream
+        while parts:
+            try:
+                start, end = parts.popleft()
+            except IndexError:  # a helper was faster
+                break
+            self._continue(front, sink, start, end, stream.info, retry)
+            # Once it broke, the rest of its parts are asked for one by one.
+            front = stream if front is not None and stream.start == end else None
+        if front is not None:
+            front.close(False)
 
     def _drain(
         self,
@@ -420,19 +434,19 @@ class Transfer:
             while stream.start < stop:
                 chunk = stream.read(min(1 << 20, stop - stream.start))
                 if not chunk:
-                    raise UnavailableError(
-                        f"The body of {self.key} ended after {stream.start} of {stop} bytes.",
-                        key=self.key,
+                    raise self._error(
+                        UnavailableError, f"{{}} ended after {stream.start} of {stop} bytes."
                     )
                 write(stream.start, chunk)
                 stream.start += len(chunk)
                 with self._count:
                     self.received += len(chunk)
-                if stream.start - first >= _PROGRESS:
+                # Without an ETag the next try begins anew, so nothing has been gained.
+                if stream.info.etag and stream.start - first >= _PROGRESS:
                     retry.progress()
                 if stream.start >= stop:
                     break
-                if self.deadline.passed():
+                if retry.deadline.passed():
                     raise self._late()
                 window_bytes += len(chunk)
                 elapsed = time.monotonic() - window_start
@@ -447,19 +461,27 @@ class Transfer:
             stream.close(True)
 
     def _late(self) -> DeadlineError:
-        return DeadlineError(f"{self.key} arrives too slowly.", key=self.key)
+        return self._error(DeadlineError, "{} arrives too slowly.")
 
     def _verify(
-        self, sink: MemorySink | FileSink, info: ObjectInfo, headers: Mapping[str, str]
+        self, sink: MemorySink | FileSink, info: ObjectInfo, promised: ObjectInfo | None
     ) -> None:
-        """Compare with the strongest checksum that the server stored."""
-        wanted = stored_checksum(info.etag, headers) if self.performance.verify_checksums else None
+        """Compare with the strongest checksum that the server stored, and with the length."""
+        same = promised is not None and info.etag is not None and info.etag == promised.etag
+        if promised and same and 0 < promised.size != info.size:  # 0 where HEAD told no length
+            raise self._error(
+                IntegrityError,
+                f"{{}} came with {info.size} of the {promised.size} bytes that it has.",
+            )
+        if not self.performance.verify_checksums:
+            return
+        wanted = stored_checksum(info.etag, self.headers)
         if wanted is None:
             return  # the length was held against the headers while reading
         name, digest = wanted
         if checksum(name, sink.blocks()) != digest:
-            raise IntegrityError(
-                f"The bytes of {self.key} do not match its {name} checksum.",
+            raise self._error(
+                IntegrityError,
+                f"The bytes of {{}} do not match its {name} checksum.",
                 remedy="Try again; if the server's ETags are no MD5, set verify_checksums=False.",
-                key=self.key,
             )

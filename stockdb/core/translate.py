@@ -1,15 +1,17 @@
-"""Foreign failures, translated once: S3 answers and network errors into our own tree."""
+"""Foreign failures and header texts, translated once: into our own tree, into values."""
 
 from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import http.client
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from urllib3 import exceptions as http
+from urllib3 import exceptions as urllib3
 
 from stockdb.errors import (
     AccessDeniedError,
@@ -25,10 +27,19 @@ from stockdb.errors import (
     UnavailableError,
 )
 
-__all__ = ["NETWORK", "Answer", "NotModified", "translate"]
+__all__ = [
+    "NETWORK",
+    "Answer",
+    "NotModified",
+    "etag",
+    "extent",
+    "http_date",
+    "is_page",
+    "translate",
+]
 
 #: What the HTTP layer below the client may raise; ValueError is its bad-name check.
-NETWORK: Final = (http.HTTPError, OSError, ValueError)
+NETWORK: Final = (urllib3.HTTPError, OSError, ValueError)
 
 _EXPIRED: Final = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidTokenId"}
 _SKEWED: Final = {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}
@@ -41,6 +52,8 @@ _DENIED: Final = {
     "SignatureDoesNotMatch",
     "XMinioInvalidIAMCredentials",
 }
+#: How a TLS alert begins (RFC 8446, 5.1), where the status line of an answer was expected.
+_ALERT: Final = "\x15\x03"
 _BUSY: Final = {
     "SlowDown",
     "SlowDownRead",
@@ -84,6 +97,49 @@ class NotModified(Exception):  # noqa: N818  an answer, not an error
     """The server answered 304: the object is still the one asked about."""
 
 
+def etag(text: str | None) -> str | None:
+    """Return an ETag without quotes; None where there is none."""
+    return (text or "").removeprefix("W/").strip('"') or None
+
+
+def http_date(text: str | None) -> dt.datetime | None:
+    """Return the time that a header tells; None where it tells none."""
+    try:
+        return email.utils.parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+
+
+def is_page(headers: Mapping[str, str]) -> bool:
+    """Tell a page for people, such as a login or the server's console, from an answer of S3."""
+    return headers.get("content-type", "").startswith("text/html") and "etag" not in headers
+
+
+def extent(status: int, headers: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """Find which bytes an answer holds: start, stop (exclusive), and of how many.
+
+    Parameters
+    ----------
+    status : int
+    headers : mapping
+        Names in lower case.
+
+    Returns
+    -------
+    tuple or None
+        None where it does not say, says what no object can have, or is no object.
+    """
+    if is_page(headers):
+        return None
+    number = "([0-9]{1,18})"
+    if status == 206:
+        text = headers.get("content-range", "")
+        part = re.fullmatch(f"bytes {number}-{number}/{number}", text)
+        return (int(part[1]), int(part[2]) + 1, int(part[3])) if part else None
+    whole = re.fullmatch(number, headers.get("content-length", ""))
+    return (0, int(whole[1]), int(whole[1])) if whole else None
+
+
 def translate(
     failure: Answer | Exception,
     *,
@@ -120,7 +176,7 @@ def translate(
     # The client's name checks raise a bare ValueError; parsing a listing raises subclasses.
     if type(failure) is ValueError:
         return ConfigurationError(f"The MinIO client refuses {place}: {failure}.", **values)
-    if isinstance(failure, (http.HTTPError, OSError)):
+    if isinstance(failure, (urllib3.HTTPError, OSError)):
         return _network(failure, endpoint, place, values)
     return UnavailableError(
         f"{endpoint} gave an answer for {place} that is not S3 ({type(failure).__name__}).",
@@ -165,10 +221,7 @@ def _s3(answer: Answer, place: str, values: dict[str, str | None]) -> StockDBErr
 
 def _skew(answer: Answer, values: dict[str, str | None]) -> ClockSkewError:
     here = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    there = None
-    header = answer.headers.get("Date")
-    if header:
-        there = email.utils.parsedate_to_datetime(header)
+    there = http_date(answer.headers.get("Date"))
     return ClockSkewError(
         f"The clocks differ too much ({answer.code}): here {here.isoformat()}, "
         f"server {there.isoformat() if there else 'unknown'}.",
@@ -190,17 +243,20 @@ def _status(
         return ObjectChangedError(f"{place} was replaced in the meantime.", **values)
     if status == 416:
         return ObjectChangedError(f"{place} is shorter than it was.", **values)
-    if "HTTPS server" in answer.body:
-        return TLSError(
-            f"{endpoint} speaks TLS, but was asked in plain HTTP.",
-            remedy="Write the endpoint with https://, or set secure=True.",
+    if "HTTPS server" in answer.body or "HTTPS port" in answer.body:  # Go's words, and nginx's
+        return _speaks_tls(values)
+    what = answer.code or f"HTTP {status}"
+    if status in {401, 403}:
+        return AccessDeniedError(f"Access to {place} was refused ({what}).", code=what, **values)
+    if status == 429 or status >= 500:
+        return UnavailableError(f"{endpoint} is failing: {what}.", code=what, **values)
+    if status in {200, 206} and not answer.content_type.startswith("text/html"):
+        return UnavailableError(
+            f"{endpoint} does not say how long {place} is, or which part of it this is.",
+            remedy="Check for a proxy that re-encodes answers.",
+            retryable=False,
             **values,
         )
-    if status in {401, 403}:
-        return AccessDeniedError(f"Access to {place} was refused (HTTP {status}).", **values)
-    if status == 429 or status >= 500:
-        what = answer.code or f"HTTP {status}"
-        return UnavailableError(f"{endpoint} is failing: {what}.", code=what, **values)
     if answer.code:
         return UnavailableError(
             f"{endpoint} refused the request for {place}: {answer.code} {answer.message}.",
@@ -216,32 +272,43 @@ def _status(
     )
 
 
+def _speaks_tls(values: dict[str, str | None]) -> TLSError:
+    return TLSError(
+        f"{values['endpoint']} speaks TLS, but was asked in plain HTTP.",
+        remedy="Write the endpoint with https://, or set secure=True.",
+        **values,
+    )
+
+
 def _network(
     error: Exception, endpoint: str, place: str, values: dict[str, str | None]
 ) -> StockDBError:
-    if isinstance(error, http.MaxRetryError) and error.reason is not None:
+    if isinstance(error, urllib3.MaxRetryError) and error.reason is not None:
         error = error.reason
-    cause = _root(error)
+    causes = list(_causes(error))
+    cause = causes[-1]
+    if any(isinstance(each, http.client.BadStatusLine) and _ALERT in str(each) for each in causes):
+        return _speaks_tls(values)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return TLSError(
             f"The certificate of {endpoint} is not trusted: {cause.verify_message}.",
             remedy="Set ca_file in MINIO_CONFIG to the authority that signed it.",
             **values,
         )
-    if isinstance(error, http.SSLError) or isinstance(cause, ssl.SSLError):
+    if isinstance(error, urllib3.SSLError) or isinstance(cause, ssl.SSLError):
         plain = endpoint.replace("https://", "http://")
         return TLSError(
             f"TLS with {endpoint} failed ({getattr(cause, 'reason', None) or 'handshake'}).",
             remedy=f"If the server speaks plain HTTP, write '{plain}' or set secure=False.",
             **values,
         )
-    if isinstance(error, http.NameResolutionError):
+    if isinstance(error, urllib3.NameResolutionError):
         return UnavailableError(
             f"The host name of {endpoint} cannot be resolved.",
             remedy="Check the spelling of MINIO_ENDPOINT and the DNS of this machine.",
             **values,
         )
-    if isinstance(error, (http.ConnectTimeoutError, http.NewConnectionError)):
+    if isinstance(error, (urllib3.ConnectTimeoutError, urllib3.NewConnectionError)):
         reason = getattr(cause, "strerror", None) or "no answer"
         return UnavailableError(
             f"No connection to {endpoint}: {reason}.",
@@ -249,11 +316,11 @@ def _network(
             "(`python -m stockdb doctor`).",
             **values,
         )
-    if isinstance(error, (http.ReadTimeoutError, http.TimeoutError, TimeoutError)):
+    if isinstance(error, (urllib3.ReadTimeoutError, urllib3.TimeoutError, TimeoutError)):
         return DeadlineError(f"{endpoint} stopped sending {place}.", **values)
-    if isinstance(error, http.DecodeError):
+    if isinstance(error, urllib3.DecodeError):
         return IntegrityError(f"The body of {place} cannot be decoded.", **values)
-    if isinstance(error, http.LocationValueError):
+    if isinstance(error, urllib3.LocationValueError):
         return ConfigurationError(f"{endpoint} is not an address that can be used.", **values)
     return UnavailableError(
         f"The connection to {endpoint} broke while reading {place} ({type(cause).__name__}).",
@@ -261,14 +328,12 @@ def _network(
     )
 
 
-def _root(error: BaseException) -> BaseException:
-    """Dig for the innermost cause, which urllib3 keeps in ``args`` or the context."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what is below it, which urllib3 keeps in ``args`` or the context."""
     seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        inner = [item for item in error.args if isinstance(item, BaseException)]
-        following = inner[0] if inner else (error.__cause__ or error.__context__)
-        if following is None:
-            return error
-        error = following
-    return error
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        inner = [item for item in following.args if isinstance(item, BaseException)]
+        following = inner[0] if inner else (following.__cause__ or following.__context__)
