@@ -13,17 +13,22 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from stockdb.core.cachefiles import NOFOLLOW, SUFFIX, CacheFiles
+from stockdb.core.cachefiles import SUFFIX, CacheFiles, Identity, Problem, identify, surplus
 from stockdb.core.counters import NAMES, Counters
-from stockdb.core.entry import CorruptEntryError, Entry, load, read_metadata
+from stockdb.core.entry import CorruptEntryError, Entry, read_metadata
 from stockdb.core.freshness import Freshness, Verdict, decide
-from stockdb.core.locks import SingleFlight
-from stockdb.errors import DeadlineError, NotFoundError, UnavailableError
+from stockdb.core.locks import SingleFlight, opened
+from stockdb.errors import (
+    ConfigurationError,
+    DeadlineError,
+    NotFoundError,
+    StockDBError,
+    UnavailableError,
+)
 from stockdb.settings import Cache
 
 __all__ = ["Cached", "ClearResult", "DiskCache", "Fetch", "NoCache", "Problem", "open_cache"]
@@ -37,7 +42,6 @@ Fetch = Callable[[dict[str, Any] | None], Entry | None]
 _MAPPED: Final = 256
 _LRU_RESOLUTION: Final = 60.0
 _RESCAN_SHARE: Final = 0.05
-_EVICT_TO: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +80,19 @@ class ClearResult:
     remaining_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that the self-audit found.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-    reason : str
-    """
-
-    path: Path
-    reason: str
-
-
 @dataclass(slots=True)
 class _Mapped:
-    """An entry kept open, with the identity of the file that it was read from."""
+    """An entry kept mapped, with the identity of the file that it was read from.
 
-    identity: tuple[int, int, int]
+    The map keeps the file's number from being given to another file.
+    """
+
+    identity: Identity
     entry: Entry
     used: float
 
 
+_Found = tuple[Entry, Identity]
 _instances: weakref.WeakSet[DiskCache] = weakref.WeakSet()
 
 
@@ -167,10 +161,9 @@ class DiskCache:
             Offline, and nothing is held.
         """
         found = self._look(name)
-        verdict = decide(found[1] if found else None, self._clock(), wanted)
+        verdict = decide(found and _validated(found), self._clock(), wanted)
         if verdict is Verdict.FRESH and found is not None:
-            self._count_hit(found[0])
-            return Cached(found[0], "offline" if wanted.offline else "fresh", found[1])
+            return self._hit(found, "offline" if wanted.offline else "fresh")
         if wanted.offline:
             raise UnavailableError(
                 "This is not in the cache, and offline=True forbids to fetch it.",
@@ -180,36 +173,37 @@ class DiskCache:
         began = self._clock()
         with self._flights.hold(name, wait):
             found = self._look(name)
-            # Whoever held the lock before may have asked the server for all of us.
-            if found is not None and (
-                found[1] >= began or decide(found[1], self._clock(), wanted) is Verdict.FRESH
-            ):
-                self._count_hit(found[0])
-                return Cached(found[0], "fresh", found[1])
+            if found is not None:
+                now, validated = self._clock(), _validated(found)
+                # Whoever held the lock before may have asked the server for all of us.
+                if began <= validated <= now or decide(validated, now, wanted) is Verdict.FRESH:
+                    return self._hit(found, "fresh")
             return self._ask(name, found, wanted, fetch)
 
-    def _ask(
-        self, name: str, found: tuple[Entry, float] | None, wanted: Freshness, fetch: Fetch
-    ) -> Cached:
+    def _hit(self, found: _Found, state: State) -> Cached:
+        entry = found[0]
+        self.counters.add(hits=1, requests_saved=1, bytes_saved=int(entry.metadata.get("size", 0)))
+        return Cached(entry, state, _validated(found))
+
+    def _ask(self, name: str, found: _Found | None, wanted: Freshness, fetch: Fetch) -> Cached:
         held = found[0] if found else None
         asked = self._clock()
         try:
             fresh = fetch(held.metadata if held else None)
         except NotFoundError:
-            self._drop(name)  # the object is gone, and so is the right to serve it
+            self._remove(self._files.path(name))  # gone, and so is the right to serve it
             raise
         except (UnavailableError, DeadlineError) as error:
-            if held is None or found is None or not wanted.allow_stale:
+            if found is None or not wanted.allow_stale:
                 raise
             log.warning("serving a stale entry: %s", error.message)
             self.counters.add(stale_serves=1)
-            return Cached(held, "stale", found[1])
-        if fresh is None and held is not None:
-            self._touch(name, asked)
-            self.counters.add(
-                revalidations=1, requests=1, bytes_saved=int(held.metadata.get("size", 0))
-            )
-            return Cached(held, "revalidated", asked)
+            return Cached(found[0], "stale", _validated(found))
+        if fresh is None and found is not None:
+            self._touch(name, found[1], asked)
+            saved = int(found[0].metadata.get("size", 0))
+            self.counters.add(revalidations=1, requests=1, bytes_saved=saved)
+            return Cached(found[0], "revalidated", asked)
         if fresh is None:
             raise UnavailableError("The server answered 'not modified' to a first question.")
         self.counters.add(
@@ -223,72 +217,61 @@ class DiskCache:
 
     # -- reading ---------------------------------------------------------------------
 
-    def _look(self, name: str) -> tuple[Entry, float] | None:
-        """Return the entry and when it was last validated, or None."""
-        path = self._files.path(name)
+    def _look(self, name: str) -> _Found | None:
+        """Return the entry and the identity of its file, or None."""
         try:
-            status = os.stat(path, follow_symlinks=False)
+            identity = identify(os.stat(self._files.path(name), follow_symlinks=False))
         except OSError:
             self._forget(name)
             return None
-        identity = (status.st_ino, status.st_size, status.st_mtime_ns)
         now = self._clock()
         with self._guard:
             mapped = self._mapped.get(name)
-            if mapped is not None and mapped.identity == identity:
+            if mapped is None or mapped.identity != identity:
+                mapped = None
+            else:
                 self._mapped.move_to_end(name)
                 if now - mapped.used < _LRU_RESOLUTION:
-                    return mapped.entry, status.st_mtime
+                    return mapped.entry, identity
                 mapped.used = now
-        if mapped is None or mapped.identity != identity:
-            loaded = self._load(name, path)
-            if loaded is None:
-                return None
-            entry, identity = loaded
-            with self._guard:
-                self._mapped[name] = _Mapped(identity, entry, now)
-                self._mapped.move_to_end(name)
-                while len(self._mapped) > _MAPPED:
-                    self._mapped.popitem(last=False)
-        else:
-            entry = mapped.entry
-        with suppress(OSError):  # access time is what eviction goes by
-            os.utime(path, ns=(int(now * 1e9), identity[2]), follow_symlinks=False)
-        return entry, identity[2] / 1e9
+        if mapped is not None:
+            self._files.stamp(name, identity, accessed=now)
+            return mapped.entry, identity
+        return self._load(name, now)
 
-    def _load(self, name: str, path: Path) -> tuple[Entry, tuple[int, int, int]] | None:
+    def _load(self, name: str, now: float) -> _Found | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | NOFOLLOW)
-        except OSError:
-            return None
-        try:
-            status = os.fstat(descriptor)
-            entry = load(descriptor)
+            entry, identity = self._files.read(name, now)
         except CorruptEntryError as error:
             log.warning("cache entry %s is damaged (%s): fetched again", name[:12], error)
-            self._drop(name)
+            self._forget(name)
             self.counters.add(healed=1)
+            return None
+        except FileNotFoundError:
             return None
         except OSError as error:
             self._warn("read", error)
             return None
-        finally:
-            os.close(descriptor)
-        return entry, (status.st_ino, status.st_size, status.st_mtime_ns)
+        with self._guard:
+            self._mapped[name] = _Mapped(identity, entry, now)
+            self._mapped.move_to_end(name)
+            while len(self._mapped) > _MAPPED:
+                self._mapped.popitem(last=False)
+        return entry, identity
 
-    def _count_hit(self, entry: Entry) -> None:
-        self.counters.add(hits=1, requests_saved=1, bytes_saved=int(entry.metadata.get("size", 0)))
+    def _forget(self, name: str) -> None:
+        with self._guard:
+            self._mapped.pop(name, None)
 
     # -- writing ---------------------------------------------------------------------
 
-    def _keep(self, name: str, entry: Entry, validated: float) -> Entry:
+    def _keep(self, name: str, entry: Entry, asked: float) -> Entry:
         """Write the entry; where that fails, the entry is returned all the same."""
         now = self._clock()
         try:
-            self._files.prepare()  # the directory may have been removed under us
             # Validated when the request was sent: what changes after that is not covered.
-            nbytes = self._files.publish(name, entry, accessed=now, validated=validated)
-        except OSError as error:
+            nbytes = self._files.publish(name, entry, accessed=now, validated=asked)
+        except (OSError, ConfigurationError) as error:
             self.counters.add(write_errors=1)
             self._warn("write", error)
             return entry
@@ -297,25 +280,14 @@ class DiskCache:
             self.clean()
         return replace(entry, nbytes=nbytes)
 
-    def _touch(self, name: str, validated: float) -> None:
-        path = self._files.path(name)
-        with suppress(OSError):  # the entry may have been evicted in the meantime
-            os.utime(path, ns=(int(self._clock() * 1e9), int(validated * 1e9)))
-            status = os.stat(path, follow_symlinks=False)
-            with self._guard:
-                mapped = self._mapped.get(name)
-                if mapped is not None and mapped.identity[:2] == (status.st_ino, status.st_size):
-                    # Ours: the content was checked, only the time was moved.
-                    mapped.identity = (status.st_ino, status.st_size, status.st_mtime_ns)
-
-    def _drop(self, name: str) -> None:
-        self._forget(name)
-        with suppress(OSError):
-            os.unlink(self._files.path(name))
-
-    def _forget(self, name: str) -> None:
+    def _touch(self, name: str, known: Identity, validated: float) -> None:
+        """Note that the server confirmed the very file that it was asked about."""
+        moved = self._files.stamp(name, known, accessed=self._clock(), validated=validated)
         with self._guard:
-            self._mapped.pop(name, None)
+            mapped = self._mapped.get(name)
+            # Only the time was moved, and by us: the content need not be checked again.
+            if moved is not None and mapped is not None and moved[0] == mapped.identity == known:
+                mapped.identity = moved[1]
 
     # -- keeping house ---------------------------------------------------------------
 
@@ -327,18 +299,13 @@ class DiskCache:
         int
             Entries removed.
         """
-        now = self._clock()
-        entries = list(self._files.entries())
-        gone = [item for item in entries if now - item[1].st_mtime > self._max_entry_age]
-        removed = sum(self._remove(path) for path, _ in gone)
-        left = [item for item in entries if now - item[1].st_mtime <= self._max_entry_age]
-        total = sum(status.st_size for _, status in left)
-        if total > self._max_bytes:
-            for path, status in sorted(left, key=lambda item: item[1].st_atime):
-                if total <= self._max_bytes * _EVICT_TO:
-                    break
-                removed += self._remove(path)
-                total -= status.st_size
+        gone = surplus(
+            list(self._files.entries()),
+            self._clock(),
+            max_bytes=self._max_bytes,
+            max_age=self._max_entry_age,
+        )
+        removed = sum(self._remove(path) for path in gone)
         self._scanned, self._written = True, 0
         if removed:
             self.counters.add(evictions=removed)
@@ -375,46 +342,18 @@ class DiskCache:
 
     def check(self) -> list[Problem]:
         """Audit the whole cache: every byte of every entry, and leftovers of dead writers."""
-        problems = []
-        for path, _ in list(self._files.entries()):
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | NOFOLLOW)
-            except FileNotFoundError:
-                continue  # evicted while we looked
-            try:
-                load(descriptor)
-            except CorruptEntryError as error:
-                problems.append(Problem(path, str(error)))
-            finally:
-                os.close(descriptor)
-        problems += [
-            Problem(path, "temporary file of a dead process") for path in self._files.dead()
-        ]
-        known = {"entries", "locks", "counters", "tmp"}
-        with suppress(OSError):
-            problems += [
-                Problem(path, "not ours")
-                for path in self.directory.iterdir()
-                if path.name not in known
-            ]
-        return problems
+        return self._files.audit()
 
     def _remove(self, path: Path) -> bool:
         self._forget(path.name.removesuffix(SUFFIX))
-        try:
-            os.unlink(path)
-        except OSError:
-            return False
-        return True
+        return self._files.remove(path)
 
-    def _warn(self, doing: str, error: OSError) -> None:
+    def _warn(self, doing: str, error: OSError | ConfigurationError) -> None:
         if not self._warned:
             self._warned = True
+            reason = error.message if isinstance(error, StockDBError) else error.strerror
             log.warning(
-                "cannot %s the cache at %s (%s); going on without it",
-                doing,
-                self.directory,
-                error.strerror,
+                "cannot %s the cache at %s (%s); going on without it", doing, self.directory, reason
             )
 
     def _reset_process_state(self) -> None:
@@ -464,10 +403,15 @@ class NoCache:
         return []
 
 
+def _validated(found: _Found) -> float:
+    return found[1][2] / 1e9
+
+
 def _symbol_of(path: Path) -> str | None:
     try:
-        symbol = read_metadata(path).get("symbol")
-    except CorruptEntryError:
+        with opened(path, os.O_RDONLY) as descriptor:
+            symbol = read_metadata(descriptor).get("symbol")
+    except (OSError, CorruptEntryError):
         return None
     return None if symbol is None else str(symbol)
 

@@ -18,7 +18,6 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -84,43 +83,65 @@ def load(descriptor: int) -> Entry:
     ------
     CorruptEntryError
         Any byte differs from what was written.
+    OSError
+        The file cannot be mapped.
     """
-    size = os.fstat(descriptor).st_size
-    if size < _FOOTER.size:
-        raise CorruptEntryError("too short")
-    mapped = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
-    view = memoryview(mapped)
-    payload_end, document = _parts(view, size)
-    payload = view[:payload_end]
-    if zlib.crc32(payload) != _FOOTER.unpack(view[-_FOOTER.size :])[3]:
+    mapped = _map(descriptor)
+    payload_size, checksum, document = _parts(memoryview(mapped))
+    payload = mapped.slice(0, payload_size)
+    if zlib.crc32(payload) != checksum:
         raise CorruptEntryError("payload checksum")
     try:
-        table = pa.ipc.open_stream(pa.py_buffer(payload)).read_all()
+        table = pa.ipc.open_stream(payload).read_all()
         metadata = json.loads(bytes(document))
-    except (pa.ArrowInvalid, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # Arrow's reader has them all
         raise CorruptEntryError(str(error)) from None
-    return Entry(table, metadata, size)
+    return Entry(table, metadata, mapped.size)
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Read an entry's metadata without its columns (they are not checked)."""
+def read_metadata(descriptor: int) -> dict[str, Any]:
+    """Read an entry's metadata; its columns are neither read nor checked.
+
+    Raises
+    ------
+    CorruptEntryError
+        The footer or the metadata differ from what was written.
+    OSError
+        The file cannot be mapped.
+    """
+    _, _, document = _parts(memoryview(_map(descriptor)))
     try:
-        data = path.read_bytes()
-        _, document = _parts(memoryview(data), len(data))
         found = json.loads(bytes(document))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise CorruptEntryError(str(error)) from None
     return dict(found)
 
 
-def _parts(view: memoryview, size: int) -> tuple[int, memoryview]:
-    """Return where the payload ends, and the checked metadata."""
-    if size < _FOOTER.size:
+def _map(descriptor: int) -> pa.Buffer:
+    """Map a file for as long as anything refers to it, without keeping a descriptor.
+
+    ``mmap`` duplicates the descriptor, so that some hundred tables in use would exhaust the
+    process's limit; Arrow closes its own and keeps the map.
+    """
+    try:
+        source = pa.memory_map(f"/dev/fd/{descriptor}")
+    except OSError:  # no /dev/fd here, or no descriptor left: this will tell
+        try:
+            return pa.py_buffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))
+        except ValueError:
+            raise CorruptEntryError("empty") from None
+    with source:
+        return source.read_buffer()
+
+
+def _parts(view: memoryview) -> tuple[int, int, memoryview]:
+    """Return the payload's size and checksum, and the metadata, which are checked."""
+    if len(view) < _FOOTER.size:
         raise CorruptEntryError("too short")
-    head, payload, document, _, crc, tail = _FOOTER.unpack(view[-_FOOTER.size :])
-    if head != MAGIC or tail != MAGIC or payload + document + _FOOTER.size != size:
+    head, payload, document, checksum, crc, tail = _FOOTER.unpack(view[-_FOOTER.size :])
+    if head != MAGIC or tail != MAGIC or payload + document + _FOOTER.size != len(view):
         raise CorruptEntryError("footer")
     text = view[payload : payload + document]
     if zlib.crc32(text) != crc:
         raise CorruptEntryError("metadata checksum")
-    return payload, text
+    return payload, checksum, text

@@ -1,4 +1,9 @@
-"""Single flight: of all threads and processes that want one thing, one goes."""
+"""Single flight: of all threads and processes that want one thing, one goes.
+
+A lock (``flock``) belongs to an open file, not to a process: it ends with the last descriptor,
+so a killed holder releases at once, but a forked child would hold on with its copy. Files that
+carry a lock are therefore opened with :func:`opened`, which keeps them out of children.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -17,20 +22,52 @@ try:
 except ImportError:  # Windows: threads are serialised, processes may fetch twice
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["SingleFlight", "try_lock"]
+__all__ = ["SingleFlight", "opened", "try_lock"]
 
 _STRIPES: Final = 1024
 _FIRST_NAP: Final = 0.002
 _LONGEST_NAP: Final = 0.05
+_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+_open_here: set[int] = set()
+
+
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    """Open a private file for one block; no symlink is followed, no child keeps it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    flags : int
+        Of ``os.open``.
+    """
+    descriptor = os.open(path, flags | _FLAGS, 0o600)
+    _open_here.add(descriptor)
+    try:
+        yield descriptor
+    finally:
+        if descriptor in _open_here:  # else this is a child, and it was closed at the fork
+            _open_here.discard(descriptor)
+            if fcntl is not None:  # a child forked in this very instant may have a copy
+                with suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take the exclusive lock of an open file, if nobody alive holds it."""
+    """Take the exclusive lock of an open file, unless somebody alive holds it.
+
+    Raises
+    ------
+    OSError
+        The file system has no locks, which says nothing about a holder.
+    """
     if fcntl is None:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True
 
@@ -73,30 +110,41 @@ class SingleFlight:
                 named = self._named[name] = _Named()
         got = named.lock.acquire(timeout=max(wait, 0))
         try:
-            descriptor = self._lock_file(name, until) if got else None
-            try:
-                yield got and descriptor is not None
-            finally:
-                if descriptor is not None:
-                    os.close(descriptor)  # lets go of the lock too
+            with self._file_lock(name, until) if got else nullcontext(False) as locked:
+                yield locked
         finally:
             if got:
                 named.lock.release()
 
-    def _lock_file(self, name: str, until: float) -> int | None:
-        if fcntl is None:
-            return None
+    @contextmanager
+    def _file_lock(self, name: str, until: float) -> Iterator[bool]:
         stripe = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % _STRIPES
-        path = self._directory / f"{stripe:03x}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = None
-        with suppress(OSError):  # full, read-only or out of descriptors: go without
-            descriptor = os.open(path, flags, 0o600)
-            nap = _FIRST_NAP
-            while not try_lock(descriptor):
-                if time.monotonic() + nap > until:
-                    os.close(descriptor)
-                    return None
-                time.sleep(nap)
-                nap = min(nap * 1.5, _LONGEST_NAP)
-        return descriptor
+        with ExitStack() as stack:
+            locked = False
+            with suppress(OSError):  # full, read-only, no locks or no descriptors: go without
+                path = self._directory / f"{stripe:03x}"
+                descriptor = stack.enter_context(opened(path, os.O_RDWR | os.O_CREAT))
+                locked = _wait_for(descriptor, until)
+            yield locked
+
+
+def _wait_for(descriptor: int, until: float) -> bool:
+    nap = _FIRST_NAP
+    while not try_lock(descriptor):
+        if time.monotonic() + nap > until:
+            return False
+        time.sleep(nap)
+        nap = min(nap * 1.5, _LONGEST_NAP)
+    return True
+
+
+def _after_fork() -> None:
+    """Close in the child what the parent has open, without a word about its locks."""
+    for descriptor in list(_open_here):
+        with suppress(OSError):
+            os.close(descriptor)
+    _open_here.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
