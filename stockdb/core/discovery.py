@@ -53,7 +53,9 @@ class Discovery:
             )
         return found
 
-    def objects(self, name: str, *, max_age: float | None = None) -> list[ObjectInfo]:
+    def objects(
+        self, name: str, *, max_age: float | None = None, offline: bool = False
+    ) -> list[ObjectInfo]:
         """List all objects of a dataset, sorted by key.
 
         Parameters
@@ -61,10 +63,12 @@ class Discovery:
         name : str
         max_age : float, optional
             Seconds that a kept listing may be old; by default ``listing_ttl_seconds``.
+        offline : bool
+            Use the kept listing only, however old.
         """
         dataset = self.dataset(name)
         pattern = template(dataset)
-        table = self._listing(pattern.prefix, not pattern.flat, max_age)
+        table = self._listing(pattern.prefix, not pattern.flat, max_age, offline)
         listed = dataset.kind in {"files", "reference"}
         return [
             ObjectInfo(row["key"], row["size"], row["etag"], None, row["last_modified"])
@@ -72,10 +76,12 @@ class Discovery:
             if (listed and "{" not in dataset.key) or pattern.pattern.fullmatch(row["key"])
         ]
 
-    def symbols(self, name: str, *, max_age: float | None = None) -> dict[str, str]:
+    def symbols(
+        self, name: str, *, max_age: float | None = None, offline: bool = False
+    ) -> dict[str, str]:
         """Return symbol (upper case) -> key for a dataset with one file a symbol."""
         pattern = template(self.dataset(name))
-        table = self._listing(pattern.prefix, not pattern.flat, max_age)
+        table = self._listing(pattern.prefix, not pattern.flat, max_age, offline)
         held = self._symbols.get(name)
         if held is not None and held[0] is table:
             return held[1]
@@ -112,7 +118,9 @@ class Discovery:
                     return held[spelling]
         raise symbol_not_found(symbol, held, f"dataset {name!r}")
 
-    def _listing(self, prefix: str, recursive: bool, max_age: float | None) -> pa.Table:
+    def _listing(
+        self, prefix: str, recursive: bool, max_age: float | None, offline: bool = False
+    ) -> pa.Table:
         endpoint, bucket = self._store.identity
         text = "\0".join(["listing", endpoint, bucket, prefix, str(recursive)])
         name = hashlib.sha256(text.encode()).hexdigest()
@@ -135,5 +143,5 @@ class Discovery:
             metadata = {"listing": prefix, "endpoint": endpoint, "bucket": bucket, "requests": 1}
             return Entry(table, metadata)
 
-        wanted = Freshness(self._settings.cache.listing_ttl_seconds, max_age)
+        wanted = Freshness(self._settings.cache.listing_ttl_seconds, max_age, offline)
         return self._cache.get(name, wanted, fetch, wait=_LISTING_WAIT).entry.table

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,13 +16,21 @@ import pyarrow as pa
 
 from stockdb.core.cache import Cached, DiskCache, NoCache
 from stockdb.core.catalog import bars_datasets, spellings, symbol_not_found, template
+from stockdb.core.daybars import DayBars, YearOfBars
+from stockdb.core.days import Days
 from stockdb.core.discovery import Discovery
 from stockdb.core.entry import Entry
 from stockdb.core.freshness import Freshness
 from stockdb.core.parse import parse_bars
 from stockdb.core.store import NotModified, ObjectStore
 from stockdb.core.transport import Deadline
-from stockdb.errors import DataError, NotFoundError, StockDBError
+from stockdb.errors import (
+    DataError,
+    DeadlineError,
+    NotFoundError,
+    StockDBError,
+    UnavailableError,
+)
 from stockdb.settings import Dataset, Settings
 from stockdb.types import DateRange, Interval
 
@@ -69,6 +78,12 @@ class Origin:
         Quarantined lines, ``[line, reason, text]``.
     simulated : bool
         Whether the object says that its data are simulated.
+    strategy : str
+        ``object`` for a file read whole; for chains ``cache``, ``twin``, ``index``,
+        ``search``, ``select`` or ``scan``.
+    grouping : str
+        ``assumed`` where rows were found by the declared order of a file that was never read
+        in full; ``proved`` otherwise, or ``scanned by the server``.
     """
 
     dataset: str
@@ -84,6 +99,8 @@ class Origin:
     rows: int
     bad_rows: list[list[Any]]
     simulated: bool
+    strategy: str = "object"
+    grouping: str = "proved"
 
 
 @dataclass(frozen=True)
@@ -130,9 +147,14 @@ class Reader:
     store: ObjectStore
     cache: DiskCache | NoCache
     discovery: Discovery = field(init=False)
+    days: Days = field(init=False)
+    day_bars: DayBars = field(init=False)
+    _spelt: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.settings, self.store, self.cache)
+        self.days = Days(self.settings, self.store, self.cache, self.discovery)
+        self.day_bars = DayBars(self.settings, self.cache, self.days, self._name)
 
     def bars(self, symbol: str, interval: Interval, wanted: DateRange, policy: ReadPolicy) -> Bars:
         """Read one symbol's bars.
@@ -164,12 +186,53 @@ class Reader:
                 parts.append(self._from_dataset(name, dataset, symbol, interval, wanted, policy))
             except NotFoundError as error:
                 missing = error
+        self._older(symbol, interval, wanted, policy, parts)
         if not parts:
             if missing is None:  # no dataset covers the range: any one can say who is known
                 name, dataset = bars_datasets(self.settings.datasets, interval.name)[0]
                 return self._from_dataset(name, dataset, symbol, interval, wanted, policy)
             raise missing
         return parts[0] if len(parts) == 1 else _join(parts)
+
+    def _older(
+        self,
+        symbol: str,
+        interval: Interval,
+        wanted: DateRange,
+        policy: ReadPolicy,
+        parts: list[Bars],
+    ) -> None:
+        """Add the years that are held by day, where the range reaches back to them.
+
+        An open-ended range does not: it would move every day of many years for one symbol.
+        """
+        held = [
+            dataset
+            for dataset in self.settings.datasets.values()
+            if dataset.kind == "day_bars"
+            and (dataset.interval or "daily") == interval.name
+            and dataset.duplicate_of is None
+            and _overlaps(dataset, wanted)
+        ]
+        first = wanted.first_day(held[0].timezone) if held else None
+        if first is None:
+            return
+        last = wanted.last_day(held[0].timezone)
+        ends = [pd.Timestamp(dataset.end) for dataset in held if dataset.end]
+        if len(ends) == len(held):
+            last = max(ends) if last is None else min(last, max(ends))
+        years = self.day_bars.years(
+            symbol,
+            first.date(),
+            None if last is None else last.date(),
+            max_age=policy.max_age,
+            offline=policy.offline,
+        )
+        parts += [
+            bars_of_year(symbol, year, *_rows(year.dates, wanted, interval, year.timezone))
+            for year in years
+            if year.table.num_rows
+        ]
 
     def _from_dataset(
         self,
@@ -220,20 +283,44 @@ class Reader:
     def _locate(
         self, name: str, dataset: Dataset, symbol: str, policy: ReadPolicy
     ) -> tuple[str, Cached]:
-        """Read the symbol's object: under its plain name first, else as the listing spells it."""
-        plain = template(dataset).key(symbol=symbol)
+        """Read the symbol's object: under the key that served last, else as a listing spells it."""
+        tried = self._spelt.get((name, symbol)) or template(dataset).key(symbol=symbol)
         try:
-            return plain, self.object(name, dataset, plain, symbol, policy)
+            return tried, self.object(name, dataset, tried, symbol, policy)
         except NotFoundError as error:
             if error.values.get("code") == "NoSuchBucket":
                 raise
-        # The plain name is absent, and only the listing can tell whether the symbol is.
-        held = self.discovery.symbols(name, max_age=0.0)
-        for spelling in spellings(symbol):
-            if spelling in held:
-                key = held[spelling]
-                return key, self.object(name, dataset, key, symbol, policy)
-        raise symbol_not_found(symbol, held, f"dataset {name!r}")
+            failure: StockDBError = error
+        except (UnavailableError, DeadlineError) as error:
+            if not (policy.offline or policy.allow_stale):
+                raise
+            failure = error
+        # The key is absent: only the listing can tell whether the symbol is; a kept one may be
+        # too old to know. Or nobody can be asked: what a kept one spells may be held.
+        absent = isinstance(failure, NotFoundError)
+        held: dict[str, str] = {}
+        for max_age in (None, 0.0) if absent else (None,):
+            try:
+                held = self.discovery.symbols(name, max_age=max_age, offline=not absent)
+            except UnavailableError:
+                if absent:
+                    raise
+                raise failure from None
+            for key in (held[spelling] for spelling in spellings(symbol) if spelling in held):
+                if key == tried:
+                    continue
+                with suppress(NotFoundError):
+                    found = self.object(name, dataset, key, symbol, policy)
+                    self._spelt[name, symbol] = key
+                    return key, found
+        if absent:
+            raise symbol_not_found(symbol, held, f"dataset {name!r}")
+        raise failure
+
+    def _name(self, *parts: str | None) -> str:
+        endpoint, bucket = self.store.identity
+        text = "\0".join([endpoint, bucket, str(SCHEMA_VERSION), *(part or "" for part in parts)])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def object(
         self, name: str, dataset: Dataset, key: str, symbol: str, policy: ReadPolicy
@@ -288,6 +375,42 @@ class Reader:
             if error.symbol is None:
                 error.symbol = symbol
             raise
+
+
+def bars_of_year(symbol: str, year: YearOfBars, first: int, last: int) -> Bars:
+    """Take the rows of a range out of a year that is held by day."""
+    lead = year.places[0]
+    fetched = iso(year.fetched_at)
+    origin = Origin(
+        dataset=lead.name,
+        key=f"{lead.where} .. {year.places[-1].where}",
+        etag=lead.etag if lead.member is not None else None,
+        version_id=None,
+        adjustment=lead.dataset.adjustment,
+        state="fetched" if year.requests else "fresh",
+        fetched_at=fetched,
+        validated_at=fetched,
+        requests=year.requests,
+        received=year.received,
+        rows=last - first,
+        bad_rows=year.bad_rows,
+        simulated=False,
+    )
+    return Bars(
+        symbol,
+        year.dates[first:last],
+        {
+            name: year.table.column(name).to_numpy()[first:last]
+            for name in year.table.column_names
+            if name != "date"
+        },
+        (origin,),
+        lead.dataset.adjustment,
+        lead.dataset.timezone,
+        lead.dataset.calendar,
+        year.dates[0],
+        year.dates[-1],
+    )
 
 
 def iso(seconds: float) -> str:

@@ -1,0 +1,209 @@
+"""Which object, or member of an archive, holds a day: by listing, never by guessing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from stockdb.core.archive import Member, directory_table, from_table, member_chunks, read_directory
+from stockdb.core.cache import DiskCache, NoCache
+from stockdb.core.catalog import KeyTemplate, template
+from stockdb.core.discovery import Discovery
+from stockdb.core.entry import Entry
+from stockdb.core.freshness import Freshness
+from stockdb.core.ranges import RangeReader
+from stockdb.core.store import ObjectInfo, ObjectStore
+from stockdb.core.transport import Deadline
+from stockdb.errors import ObjectChangedError
+from stockdb.settings import Dataset, Settings
+
+__all__ = ["Days", "Place"]
+
+_FOR_EVER: Final = Freshness(float("inf"))
+#: Bytes of a member's inflated block.
+_BLOCK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one day of a dataset is.
+
+    Attributes
+    ----------
+    name : str
+        Of the dataset.
+    dataset : Dataset
+    key : str
+        Of the object; for an archive, of the archive.
+    date : datetime.date
+    etag : str or None
+    size : int
+        Of the object, as the listing has it.
+    member : Member or None
+        The file within the archive.
+    """
+
+    name: str
+    dataset: Dataset
+    key: str
+    date: dt.date
+    etag: str | None = None
+    size: int = -1
+    member: Member | None = None
+
+    @property
+    def where(self) -> str:
+        """Key, and member after a ``!``."""
+        return self.key if self.member is None else f"{self.key}!{self.member.name}"
+
+
+class Days:
+    """Finds the files of days.
+
+    Parameters
+    ----------
+    settings : Settings
+    store : ObjectStore
+    cache : DiskCache or NoCache
+    discovery : Discovery
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        cache: DiskCache | NoCache,
+        discovery: Discovery,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._cache = cache
+        self._discovery = discovery
+
+    def places(
+        self,
+        kind: str,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        *,
+        archives: bool = True,
+        max_age: float | None = None,
+        offline: bool = False,
+    ) -> dict[dt.date, Place]:
+        """List the days of all datasets of a kind, ascending.
+
+        Parameters
+        ----------
+        kind : {'options', 'day_bars'}
+        first, last : datetime.date, optional
+            Both included.
+        archives : bool
+            Look into archives too; an object of the same day wins over a member.
+        max_age : float, optional
+            Of the listings, in seconds.
+        offline : bool
+            Go by the listings that are kept.
+        """
+        found: dict[dt.date, Place] = {}
+        chosen = [
+            (name, dataset)
+            for name, dataset in self._settings.datasets.items()
+            if dataset.kind == kind and dataset.duplicate_of is None
+        ]
+        for name, dataset in chosen:
+            pattern = template(dataset)
+            for info in self._discovery.objects(name, max_age=max_age, offline=offline):
+                date = pattern.date_of(info.key)
+                if date is not None and _inside(date, first, last):
+                    place = Place(name, dataset, info.key, date, info.etag, info.size)
+                    found.setdefault(date, place)
+        if archives:
+            for info in self._archives(first, last, max_age, offline):
+                for place in self._members(info, chosen):
+                    if _inside(place.date, first, last):
+                        found.setdefault(place.date, place)
+        return dict(sorted(found.items()))
+
+    def reader(self, place: Place, deadline: Deadline) -> RangeReader:
+        """Open a place's object, pinned to the version that the listing saw."""
+        return RangeReader(self._store, place.key, deadline, etag=place.etag, size=place.size)
+
+    def content(self, place: Place, reader: RangeReader) -> Iterator[bytes]:
+        """Read a place's file from its beginning; right only when exhausted."""
+        if place.member is None:
+            yield from (
+                reader.read(at, min(at + 8 * _BLOCK, reader.size))
+                for at in range(0, reader.size, 8 * _BLOCK)
+            )
+        else:
+            yield from member_chunks(reader.read, place.member, place.key, block=_BLOCK)
+
+    def _archives(
+        self, first: dt.date | None, last: dt.date | None, max_age: float | None, offline: bool
+    ) -> Iterator[ObjectInfo]:
+        for name, dataset in self._settings.datasets.items():
+            if dataset.kind != "archive" or dataset.duplicate_of is not None:
+                continue
+            pattern = template(dataset)
+            for info in self._discovery.objects(name, max_age=max_age, offline=offline):
+                match = pattern.pattern.fullmatch(info.key)
+                year = int(match["year"]) if match and match.groupdict().get("year") else None
+                if year is None or (
+                    (first is None or year >= first.year) and (last is None or year <= last.year)
+                ):
+                    yield info
+
+    def _members(self, info: ObjectInfo, datasets: list[tuple[str, Dataset]]) -> Iterator[Place]:
+        """Match members by file name with the datasets' own file names."""
+        patterns = [(name, dataset, _file_name(dataset)) for name, dataset in datasets]
+        for member in self._directory(info):
+            base = member.name.replace("\\", "/").rpartition("/")[2]
+            for name, dataset, pattern in patterns:
+                date = pattern.date_of(base)
+                if date is not None and _covers(dataset, date):
+                    yield Place(name, dataset, info.key, date, info.etag, info.size, member)
+                    break
+
+    def _directory(self, info: ObjectInfo) -> list[Member]:
+        endpoint, bucket = self._store.identity
+        text = "\0".join(["directory", endpoint, bucket, info.key, info.etag or ""])
+
+        def fetch(_: dict[str, Any] | None) -> Entry:
+            deadline = Deadline(self._settings.performance.object_deadline)
+            with RangeReader(
+                self._store, info.key, deadline, etag=info.etag, size=info.size
+            ) as reader:
+                members = read_directory(reader.read, info.size, info.key)
+                metadata = {"key": info.key, "etag": info.etag, "requests": reader.requests}
+                return Entry(directory_table(members), metadata)
+
+        name = hashlib.sha256(text.encode()).hexdigest()
+        try:
+            cached = self._cache.get(name, _FOR_EVER, fetch, wait=30.0)
+        except ObjectChangedError:
+            raise ObjectChangedError(
+                f"{info.key} was replaced after it was listed.",
+                remedy="Ask again with max_age=0.",
+                key=info.key,
+            ) from None
+        return from_table(cached.entry.table)
+
+
+def _file_name(dataset: Dataset) -> KeyTemplate:
+    """Compile the last part of a dataset's key: what a member of an archive is called."""
+    return template(dataset.model_copy(update={"key": PurePosixPath(dataset.key).name}))
+
+
+def _covers(dataset: Dataset, date: dt.date) -> bool:
+    day = date.isoformat()
+    return (dataset.start is None or day >= dataset.start) and (
+        dataset.end is None or day <= dataset.end
+    )
+
+
+def _inside(date: dt.date, first: dt.date | None, last: dt.date | None) -> bool:
+    return (first is None or date >= first) and (last is None or date <= last)
