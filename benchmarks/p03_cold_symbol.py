@@ -43,9 +43,7 @@ def run() -> dict[str, Any]:
             for number in range(PAIRS, PAIRS + 5):  # connections and imports are warm for both
                 assert (ours(number).to_numpy() == peer(number).to_numpy()).all()
             own, other, ratio = paired(ours, peer, PAIRS)
-            received = minio.provenance(
-                minio.get_historical_data("S000", max_age=None)
-            ).received
+            received = minio.provenance(minio.get_historical_data("S000", max_age=None)).received
     return {
         "ours": own,
         "peer": other,

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stockdb.access import files, shape
+from stockdb.access.chains import ChainFilter, read_chain
 from stockdb.access.history import HistoryRequest, read_history
 from stockdb.access.provenance import ProvenanceLog
 from stockdb.core.cache import open_cache
+from stockdb.core.chains import ChainReader
 from stockdb.core.diagnose import ConnectionReport, diagnose
+from stockdb.core.planner import plan
 from stockdb.core.reader import Reader, ReadPolicy
 from stockdb.core.report import ValidationReport
 from stockdb.core.store import ObjectStore
 from stockdb.core.validation import validate_bars
+from stockdb.errors import ConfigurationError, RangeError
 from stockdb.settings import Settings, load_settings
 from stockdb.types import DateLike, parse_adjustment, parse_interval, parse_range
 
@@ -42,6 +47,7 @@ class Access:
         self.store = ObjectStore(settings)
         self.cache = open_cache(settings.cache)
         self.reader = Reader(settings, self.store, self.cache)
+        self.chains = ChainReader(settings, self.store, self.cache, self.reader.discovery)
         self.provenance = ProvenanceLog()
 
     def __repr__(self) -> str:
@@ -55,12 +61,40 @@ class Access:
         today = dt.datetime.now(dt.UTC).date()
         return read_history(self.reader, self.provenance, symbol, request, today)
 
+    def chain(
+        self,
+        symbol: str,
+        date: dt.date | None,
+        wanted: ChainFilter,
+        policy: ReadPolicy,
+        verify: bool | None = None,
+    ) -> pd.DataFrame:
+        """Read one chain; see :func:`stockdb.access.chains.read_chain`."""
+        chosen = self.settings.validation.verify_order if verify is None else verify
+        return read_chain(self.chains, self.provenance, symbol, date, wanted, policy, verify=chosen)
+
+    def explain(
+        self, call: str, symbol: str, date: dt.date | None, verify: bool | None
+    ) -> pd.DataFrame:
+        """Say how a chain would be read; see ``MinIODataIntegration.explain``."""
+        if call != "get_option_chain":
+            raise ConfigurationError(
+                f"There is nothing to explain about {call!r}.",
+                remedy="Use explain('get_option_chain', symbol, date).",
+            )
+        place = self.chains.place(date)
+        chosen = self.settings.validation.verify_order if verify is None else verify
+        facts = self.chains.explain(symbol, place, verify=chosen)
+        rows = [{**asdict(step), "key": place.key, "size": facts.size} for step in plan(facts)]
+        return pd.DataFrame(rows)
+
     def request(
         self,
         start: DateLike | None,
         end: DateLike | None,
         interval: str,
         *,
+        aliases: tuple[DateLike | None, DateLike | None] = (None, None),
         adjust: str = "none",
         validate: bool = True,
         preprocess: bool = False,
@@ -68,9 +102,15 @@ class Access:
         offline: bool = False,
         allow_stale: bool = False,
     ) -> HistoryRequest:
-        """Parse what a caller asked for, before anything is read."""
+        """Parse what a caller asked for, before anything is read.
+
+        Raises
+        ------
+        RangeError
+            No range; or one of its ends is given twice, as itself and by its alias.
+        """
         return HistoryRequest(
-            parse_range(start, end),
+            parse_range(_either(start, aliases[0], "start"), _either(end, aliases[1], "end")),
             parse_interval(interval),
             parse_adjustment(adjust),
             validate,
@@ -108,6 +148,12 @@ class Access:
     def close(self) -> None:
         """Let go of connections."""
         self.store.close()
+
+
+def _either(date: DateLike | None, alias: DateLike | None, name: str) -> DateLike | None:
+    if date is not None and alias is not None:
+        raise RangeError(f"{name}_date and {name} are the same.", remedy="Give one of the two.")
+    return alias if date is None else date
 
 
 _opened: dict[bytes, Access] = {}

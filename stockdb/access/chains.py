@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from stockdb.access.provenance import ATTRS, ProvenanceLog, worst_freshness
-from stockdb.core.chains import Chain, ChainReader
+from stockdb.core.chains import Chain, ChainReader, Place
 from stockdb.core.reader import Origin, ReadPolicy
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.types import DateLike, parse_date, parse_symbol
@@ -29,12 +32,13 @@ __all__ = [
 ]
 
 _CONTRACT: Final = re.compile(
-    r"(?:O:)?(?P<root>[A-Z0-9.\-^]{1,8}?)(?P<date>\d{6})(?P<type>[CP])(?P<strike>\d{8})"
+    r"(?:O:)?(?P<root>[A-Z0-9.\-^]{1,8}?)(?P<date>\d{6})(?P<type>[CP])(?P<strike>\d{8})", re.ASCII
 )
 _FIRST: Final = (
     "symbol", "contract", "expiration", "dte", "type", "strike", "bid", "ask", "mid", "spread",
     "bid_size", "ask_size", "volume", "open_interest", "style", "quote_date",
 )  # fmt: skip
+_LISTS: Final = (list, tuple, set, frozenset, np.ndarray, pd.Index, pd.Series)
 Range = tuple[float | None, float | None]
 
 
@@ -93,7 +97,7 @@ def parse_filter(
     """
     expirations = None
     if expiration is not None:
-        many = isinstance(expiration, (list, tuple, set, frozenset, pd.Index))
+        many = isinstance(expiration, _LISTS)
         items: Iterable[Any] = expiration if many else [expiration]  # type: ignore[assignment]
         expirations = frozenset(parse_date(item, "expiration") for item in items)
     kind = None
@@ -105,29 +109,37 @@ def parse_filter(
             raise ConfigurationError(
                 f"Unknown option_type {option_type!r}.", remedy="Use 'call' or 'put'."
             )
-    days = (None, float(dte)) if isinstance(dte, (int, float)) else _pair("dte", dte)
+    days = (None, _number("dte", dte)) if isinstance(dte, Real) else _pair("dte", dte)
     listed: frozenset[float] | None = None
     bounds: Range | None = None
-    if isinstance(strikes, (int, float)):
-        listed = frozenset([float(strikes)])
-    elif isinstance(strikes, tuple):
+    if isinstance(strikes, tuple):
         bounds = _pair("strikes", strikes)
+    elif isinstance(strikes, _LISTS):
+        listed = frozenset(_number("strikes", strike) for strike in strikes)
     elif strikes is not None:
-        listed = frozenset(float(strike) for strike in strikes if strike is not None)
+        listed = frozenset([_number("strikes", strikes)])
     return ChainFilter(expirations, days, kind, bounds, listed, _pair("moneyness", moneyness))
 
 
 def _pair(name: str, value: Any) -> Range | None:
     if value is None:
         return None
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+    if not isinstance(value, (list, tuple, np.ndarray)) or len(value) != 2:
         raise ConfigurationError(
             f"{name}={value!r} is not a range.", remedy=f"Give {name}=(low, high), None is open."
         )
-    low, high = (None if item is None else float(item) for item in value)
+    low, high = (None if item is None else _number(name, item) for item in value)
     if low is not None and high is not None and low > high:
         raise ConfigurationError(f"{name}={value!r} is reversed.", remedy="Swap the two.")
     return low, high
+
+
+def _number(name: str, value: Any) -> float:
+    if not isinstance(value, (Real, Decimal)) or isinstance(value, bool) or math.isnan(value):
+        raise ConfigurationError(
+            f"{name}: {value!r} is not a number.", remedy=f"Give {name} as numbers."
+        )
+    return float(value)
 
 
 def parse_contract(text: str) -> tuple[str, str]:
@@ -150,7 +162,7 @@ def parse_contract(text: str) -> tuple[str, str]:
     """
     cleaned = text.strip().upper() if isinstance(text, str) else ""
     match = _CONTRACT.fullmatch(cleaned)
-    if match is None:
+    if match is None or not _is_date(match["date"]):
         raise DataError(
             f"{text!r} is not an option contract.",
             remedy="Use the OCC form: root, yymmdd, C or P, strike x 1000 in eight digits.",
@@ -158,18 +170,27 @@ def parse_contract(text: str) -> tuple[str, str]:
     return parse_symbol(match["root"]), cleaned.removeprefix("O:")
 
 
+def _is_date(text: str) -> bool:
+    try:
+        dt.date.fromisoformat(f"20{text}")
+    except ValueError:
+        return False
+    return True
+
+
 def read_chain(
     reader: ChainReader,
     log: ProvenanceLog,
     symbol: str,
-    date: dt.date | None,
+    day: dt.date | Place | None,
     wanted: ChainFilter,
     policy: ReadPolicy,
     *,
     verify: bool,
 ) -> pd.DataFrame:
     """Read one chain as a frame; see ``MinIODataIntegration.get_option_chain``."""
-    chain = reader.chain(symbol, reader.place(date), policy, verify=verify)
+    place = day if isinstance(day, Place) else reader.place(day)
+    chain = reader.chain(symbol, place, policy, verify=verify)
     frame, spot = chain_frame(chain, symbol, wanted)
     reason = None
     if frame.empty:

@@ -70,13 +70,8 @@ def read_history(
     keep: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     if request.validate and len(date):
         rules = reader.settings.validation
-        report = validate_arrays(date, columns, rules, symbol=symbol)
-        if rules.policy == "raise" and not report.ok:
-            raise ValidationError(
-                f"{symbol}: {'; '.join(f.reason for f in report.errors)}",
-                symbol=symbol,
-                report=report,
-            )
+        report = validate_arrays(date, columns, rules, symbol=symbol, intraday=source.intraday)
+        _refuse(report, rules.policy, symbol)
         if rules.policy == "drop" and not report.ok:
             keep = ~report.bad_rows("error")
     last_of_date = _last_of_each(date)
@@ -133,6 +128,21 @@ def source_interval(reader: Reader, wanted: Interval) -> Interval:
     return max(parts, key=lambda interval: interval.minutes) if parts else wanted
 
 
+def _refuse(report: ValidationReport, policy: str, symbol: str) -> None:
+    """Raise where the policy says so: ``drop`` cannot heal what is wrong with all rows."""
+    refused = [
+        finding
+        for finding in report.errors
+        if policy == "raise" or (policy == "drop" and finding.frame_level)
+    ]
+    if refused:
+        raise ValidationError(
+            f"{symbol}: {'; '.join(finding.reason for finding in refused)}",
+            symbol=symbol,
+            report=report,
+        )
+
+
 def _check_adjustment(bars: Bars, wanted: Adjustment) -> None:
     held = bars.adjustment
     if _ADJUSTED[wanted] <= _ADJUSTED[held]:
@@ -185,6 +195,8 @@ def _why_empty(bars: Bars, wanted: DateRange, today: dt.date) -> str:
     start, end = wanted.first_day(bars.timezone), wanted.last_day(bars.timezone)
     if bars.first_held is None or bars.last_held is None:
         return "the object holds no rows"
+    if len(bars.date):
+        return f"validation dropped all {len(bars.date):,} rows of the range"
     first, last = pd.Timestamp(bars.first_held), pd.Timestamp(bars.last_held)
     if start is not None and start.date() > today:
         return "the range lies in the future"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import pandas as pd
@@ -21,6 +22,7 @@ __all__ = ["ATTRS", "Provenance", "ProvenanceLog", "worst_freshness"]
 
 ATTRS: Final = "stockdb"
 _KEPT: Final = 4096
+_SHOWN: Final = 10  # symbols named in the note of a long frame
 _ORDER: Final = ("stale", "offline", "fresh", "revalidated", "replaced", "fetched")
 
 
@@ -35,11 +37,14 @@ class Provenance:
         What ``df.attrs['stockdb']`` shows.
     origins : tuple of Origin
         One for each object that was read.
+    symbols : dict of str to dict
+        For a frame of several symbols the summary of each.
     """
 
     id: str
     summary: dict[str, Any]
     origins: tuple[Origin, ...]
+    symbols: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def requests(self) -> int:
@@ -67,16 +72,30 @@ class ProvenanceLog:
         """Keep a provenance and return the summary with its id."""
         identity = secrets.token_hex(8)
         complete = {**summary, "provenance": identity}
-        with self._lock:
-            self._held[identity] = Provenance(identity, complete, origins)
-            while len(self._held) > _KEPT:
-                self._held.popitem(last=False)
+        self.add(Provenance(identity, complete, origins))
+        return complete
+
+    def note_all(self, parts: Mapping[str, Provenance]) -> dict[str, Any]:
+        """Keep one provenance for many symbols and return its summary, whatever their number small.
+
+        Parameters
+        ----------
+        parts : mapping of str to Provenance
+            By symbol, in the order asked.
+        """
+        identity = secrets.token_hex(8)
+        symbols = {symbol: part.summary for symbol, part in parts.items()}
+        origins = tuple(origin for part in parts.values() for origin in part.origins)
+        complete = {**_together(symbols, origins), "provenance": identity}
+        self.add(Provenance(identity, complete, origins, symbols))
         return complete
 
     def add(self, provenance: Provenance) -> None:
-        """Keep a provenance that a worker process made."""
+        """Keep a provenance, made here or by a worker process."""
         with self._lock:
             self._held[provenance.id] = provenance
+            while len(self._held) > _KEPT:
+                self._held.popitem(last=False)
 
     def of(self, frame: Any) -> Provenance:
         """Find a frame's provenance.
@@ -103,3 +122,41 @@ def worst_freshness(origins: tuple[Origin, ...]) -> str:
     """Summarise: one stale object makes the frame stale."""
     states = {origin.state for origin in origins}
     return next((state for state in _ORDER if state in states), "none")
+
+
+def _together(symbols: Mapping[str, dict[str, Any]], origins: tuple[Origin, ...]) -> dict[str, Any]:
+    """Sum the notes of many symbols up."""
+    summaries = list(symbols.values())
+    empty = {
+        symbol: summary["empty_reason"]
+        for symbol, summary in symbols.items()
+        if summary["empty_reason"] is not None
+    }
+    reports = [summary["validation"] for summary in summaries if summary["validation"] is not None]
+    rules: Counter[str] = Counter()
+    for report in reports:
+        rules.update(report["rules"])
+    return {
+        "symbols": len(symbols),
+        "dataset": _distinct(summaries, "dataset"),
+        "interval": _distinct(summaries, "interval"),
+        "adjustment": _distinct(summaries, "adjustment"),
+        "freshness": worst_freshness(origins),
+        "validated_at": min((summary["validated_at"] for summary in summaries), default=None),
+        "simulated": any(summary["simulated"] for summary in summaries),
+        "empty_reason": (
+            "; ".join(dict.fromkeys(empty.values())) if len(empty) == len(symbols) else None
+        ),
+        "without_rows": len(empty),
+        "without_rows_because": dict(list(empty.items())[:_SHOWN]),
+        "validation": {
+            **{name: sum(r[name] for r in reports) for name in ("errors", "warnings", "infos")},
+            "rules": dict(rules),
+        }
+        if reports
+        else None,
+    }
+
+
+def _distinct(summaries: list[dict[str, Any]], name: str) -> str:
+    return ",".join(dict.fromkeys(str(summary[name]) for summary in summaries))

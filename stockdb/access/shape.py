@@ -24,15 +24,16 @@ def check_output(name: str) -> None:
         )
 
 
-def long_form(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def long_form(frames: Mapping[str, pd.DataFrame], note: Mapping[str, Any]) -> pd.DataFrame:
     """Stack frames under a MultiIndex (symbol, date), in the order given.
 
-    Notes
-    -----
-    The note of each frame goes into ``attrs['stockdb']['symbols']``; a symbol without rows
-    appears there only.
+    Parameters
+    ----------
+    frames : mapping of str to pandas.DataFrame
+    note : mapping
+        Goes into ``attrs['stockdb']``: one for all symbols, those without rows included,
+        because pandas copies it on every column selection.
     """
-    notes = {symbol: frame.attrs.get(ATTRS) for symbol, frame in frames.items()}
     filled = {symbol: frame for symbol, frame in frames.items() if len(frame)}
     some = filled or dict(frames)
     if some:
@@ -40,12 +41,12 @@ def long_form(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             {symbol: frame.set_axis(frame.index, axis=0) for symbol, frame in some.items()},
             names=["symbol", "date"],
         )
-        result.attrs = {}
     else:
-        index = pd.MultiIndex.from_arrays([[], pd.DatetimeIndex([])], names=["symbol", "date"])
+        days = pd.DatetimeIndex([]).as_unit("ns")
+        index = pd.MultiIndex.from_arrays([[], days], names=["symbol", "date"])
         columns = ["open", "high", "low", "close", "volume"]
         result = pd.DataFrame(index=index, columns=columns, dtype="float64")
-    result.attrs = {ATTRS: {"symbols": {name: note for name, note in notes.items() if note}}}
+    result.attrs = {ATTRS: dict(note)}
     return result
 
 

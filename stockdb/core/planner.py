@@ -18,7 +18,10 @@ SEARCH_REQUESTS: Final = 24
 CHAIN_BYTES: Final = 350 * 1024
 #: Bytes a second that a server scans for S3 Select, as measured on MinIO with two cores.
 SELECT_RATE: Final = 50e6
-BLOCK: Final = 8 * 1024**2
+#: Bytes of a full read's requests.
+READ: Final = 2 * 1024**2
+#: Bytes from the beginning that every way reads: the header, and which version this is.
+HEAD: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +90,16 @@ def plan(facts: Facts) -> tuple[Step, ...]:
     >>> [step.strategy for step in plan(Facts(140_000_000, ordered=True, verify=True))]
     ['scan']
     """
+    head = min(HEAD, facts.size)
+    steps = []
     if facts.twin:
-        return (Step("twin", 0, 0, True), *_exact(facts))
+        steps.append(Step("twin", head, 1, True))
     if facts.index_bytes is not None:
-        return (Step("index", facts.index_bytes, 1, True), *_exact(facts))
-    exact = _exact(facts)
-    if facts.ranged and facts.ordered and not facts.verify and facts.size > SMALL:
-        cost = SEARCH_BYTES + CHAIN_BYTES
-        return (Step("search", cost, SEARCH_REQUESTS, False), *exact)
-    return exact
-
-
-def _exact(facts: Facts) -> tuple[Step, ...]:
-    scan = Step("scan", facts.size, -(-facts.size // BLOCK) + 1, True)
+        steps.append(Step("index", head + facts.index_bytes, 2, True))
+    large = facts.ranged and facts.size > SMALL
+    if not steps and large and facts.ordered and not facts.verify:
+        steps.append(Step("search", head + SEARCH_BYTES + CHAIN_BYTES, SEARCH_REQUESTS, False))
     slow = facts.size / facts.bandwidth > facts.size / SELECT_RATE + 0.1
-    if facts.ranged and facts.selectable and slow and facts.size > SMALL:
-        return (Step("select", CHAIN_BYTES, 3, True), scan)
-    return (scan,)
+    if large and facts.selectable and slow:
+        steps.append(Step("select", head + CHAIN_BYTES, 3, True))
+    return (*steps, Step("scan", head + facts.size, -(-facts.size // READ) + 1, True))

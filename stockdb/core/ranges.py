@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from stockdb.core.store import ObjectStore
+from stockdb.core.store import Blob, ObjectStore
 from stockdb.core.transport import Deadline
 
 __all__ = ["RangeReader"]
 
 _TOGETHER: Final = 8
+#: Seconds that a full read gets for each MiB beyond this size, on top of the deadline.
+_SECONDS_PER_MIB: Final = 0.5
+_LARGE: Final = 64 * 1024**2
 
 
 class RangeReader:
@@ -78,6 +81,11 @@ class RangeReader:
         blob = self._store.get_range(
             self.key, start, stop, if_match=self.etag, deadline=self._deadline
         )
+        self.count(blob)
+        return bytes(blob.data)
+
+    def count(self, blob: Blob) -> None:
+        """Add what an answer cost, and be pinned to its version if it is the first."""
         with self._count:
             self.requests += blob.requests
             self.received += blob.received
@@ -85,7 +93,11 @@ class RangeReader:
                 self.size, self.etag = blob.info.size, blob.info.etag
                 self.version_id = blob.info.version_id
                 self.simulated = blob.headers.get("x-amz-meta-simulated") == "true"
-        return bytes(blob.data)
+
+    def be_patient(self) -> None:
+        """Give the deadline what reading all of a large object takes on a slow line."""
+        extra = max(0, self.size - _LARGE) / 1024**2 * _SECONDS_PER_MIB
+        self._deadline.expires += extra
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several ranges at once, in the order given."""

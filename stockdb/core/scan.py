@@ -7,22 +7,44 @@ read, and whether the symbol is in the file is known, not assumed.
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from stockdb.core.parse import Parsed
+from stockdb.core.parse import BadRow, Parsed
 from stockdb.errors import ArchiveError
 
-__all__ = ["BLOCK", "Block", "Index", "blocks_of", "index_table", "split", "unzipped"]
+__all__ = [
+    "READ",
+    "Block",
+    "Index",
+    "blocks_of",
+    "blocks_of_table",
+    "concerns",
+    "index_table",
+    "split",
+    "unzipped",
+]
 
-BLOCK: Final = 8 * 1024**2
+#: Bytes parsed at once: what a read of a whole file needs in memory is some multiple of it.
+BLOCK: Final = 1 << 19
+#: Bytes asked for at once; the next ones come while these are worked on.
+READ: Final = 2 << 20
+#: Rows of a block cut out of a table.
+ROWS: Final = 1 << 15
 _EXPANSION: Final = 200
+_ALWAYS_ALLOWED: Final = 16 * 1024**2  # whatever the ratio
+_STEP: Final = 1 << 20
+_LONGEST_BLANK: Final = 256
+#: What follows the root of an option symbol, or the beginning of it.
+_CUT_TAIL: Final = re.compile(r"[0-9]{0,6}|[0-9]{6}[CP][0-9]{0,8}")
 Read = Callable[[int, int], bytes]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -42,8 +64,10 @@ class Block:
         Where each underlying's rows begin in ``table``, and how many there are.
     start, stop : numpy.ndarray of int64
         Their bytes in the file; -1 where they do not stand together there.
-    bad_rows : tuple
+    bad_rows : tuple of BadRow
         Lines that could not be read.
+    grouped : bool
+        Whether each underlying's rows stand together in this part of the file.
     """
 
     number: int
@@ -53,7 +77,8 @@ class Block:
     rows: Ints
     start: Ints
     stop: Ints
-    bad_rows: tuple[Any, ...]
+    bad_rows: tuple[BadRow, ...]
+    grouped: bool = True
 
 
 def split(read: Read, start: int, size: int) -> Iterator[tuple[int, bytes]]:
@@ -64,45 +89,88 @@ def split(read: Read, start: int, size: int) -> Iterator[tuple[int, bytes]]:
     (int, bytes)
         Where the block begins in the file, and its lines.
     """
-    spans = [(at, min(at + BLOCK, size)) for at in range(start, size, BLOCK)]
+    # No tiny block at the end: one of which no row can be read would pass for a foreign file.
+    edges = [start, *range(start + READ, size - READ // 4, READ), size]
+    spans = [(low, high) for low, high in pairwise(edges) if low < high]
     carry, begin = b"", start
     with ThreadPoolExecutor(1, thread_name_prefix="stockdb-scan") as ahead:
         coming = ahead.submit(read, *spans[0]) if spans else None
         for number, (_, end) in enumerate(spans):
             assert coming is not None
             data = carry + coming.result()
-            following = spans[number + 1] if number + 1 < len(spans) else None
-            coming = ahead.submit(read, *following) if following else None
+            # A future keeps its result: let go of it.
+            coming = ahead.submit(read, *spans[number + 1]) if number + 1 < len(spans) else None
             cut = len(data) if end == size else data.rfind(b"\n") + 1
-            if cut:
-                yield begin, data[:cut]
+            at = 0
+            while at < cut:
+                stop = _block_end(data, at, cut)
+                yield begin + at, data[at:stop]
+                at = stop
             carry, begin = data[cut:], begin + cut
 
 
+def _block_end(data: bytes, at: int, cut: int) -> int:
+    """Where a block of whole lines that begins at ``at`` ends, leaving no tiny one behind."""
+    if cut - at < BLOCK + BLOCK // 4:
+        return cut
+    return data.rfind(b"\n", at, at + BLOCK) + 1 or data.find(b"\n", at, cut) + 1 or cut
+
+
 def unzipped(pieces: Iterator[bytes], key: str, limit: int) -> Iterator[tuple[int, bytes]]:
-    """Inflate a gzip stream into blocks of whole lines; offsets are of the inflated text."""
-    inflate = zlib.decompressobj(wbits=31)
-    data, begin, total = b"", 0, 0
-    try:
-        for piece in pieces:
-            while piece:
-                out = inflate.decompress(piece, BLOCK)
-                total += len(out)
-                if total > limit * _EXPANSION:
-                    raise ArchiveError(f"{key} inflates to more than {total:,} bytes.", key=key)
-                data += out
-                piece = inflate.unconsumed_tail
-                if len(data) >= BLOCK:
-                    cut = data.rfind(b"\n") + 1
-                    if cut:
-                        yield begin, data[:cut]
-                        data, begin = data[cut:], begin + cut
-    except zlib.error as error:
-        raise ArchiveError(f"{key} is a damaged gzip stream ({error}).", key=key) from None
-    if not inflate.eof:
-        raise ArchiveError(f"{key} is a gzip stream without its end.", key=key)
+    """Inflate a gzip file into blocks of whole lines; offsets are of the inflated text.
+
+    Parameters
+    ----------
+    pieces : iterator of bytes
+        The file; it may be several streams in a row, padded with zeros.
+    key : str
+    limit : int
+        Bytes of the file: how much it may inflate to goes by them.
+
+    Raises
+    ------
+    ArchiveError
+        A damaged or endless stream.
+    """
+    data, begin = b"", 0
+    for out in _inflated(pieces, key, max(_ALWAYS_ALLOWED, limit * _EXPANSION)):
+        data += out
+        # What stays is no tiny block at the end.
+        if len(data) >= BLOCK + BLOCK // 4 and (whole := data.rfind(b"\n") + 1):
+            cut = min(_block_end(data, 0, len(data)), whole)
+            yield begin, data[:cut]
+            data, begin = data[cut:], begin + cut
     if data:
         yield begin, data
+
+
+def _inflated(pieces: Iterator[bytes], key: str, most: int) -> Iterator[bytes]:
+    inflate, total, between = zlib.decompressobj(wbits=31), 0, False
+    try:
+        for piece in pieces:
+            waiting = piece
+            while waiting:
+                if between:
+                    waiting = waiting.lstrip(b"\0")
+                    if not waiting:
+                        break
+                    inflate, between = zlib.decompressobj(wbits=31), False
+                out = inflate.decompress(waiting, _STEP)
+                waiting = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+                while out:
+                    total += len(out)
+                    if total > most:
+                        raise ArchiveError(f"{key} inflates to more than {most:,} bytes.", key=key)
+                    yield out
+                    # What did not fit is still inside, although all input was taken.
+                    full = len(out) == _STEP and not waiting and not inflate.eof
+                    out = inflate.decompress(b"", _STEP) if full else b""
+                between = inflate.eof
+                waiting = inflate.unused_data if inflate.eof else waiting
+    except zlib.error as error:
+        raise ArchiveError(f"{key} is a damaged gzip stream ({error}).", key=key) from None
+    if not between:
+        raise ArchiveError(f"{key} is a gzip stream without its end.", key=key)
 
 
 def blocks_of(
@@ -110,6 +178,7 @@ def blocks_of(
     header: bytes,
     parse: Callable[[bytes, int], Parsed],
     *,
+    before: int,
     in_file: bool,
 ) -> Iterator[Block]:
     """Parse blocks of lines.
@@ -122,59 +191,105 @@ def blocks_of(
         The file's first line.
     parse : callable
         Takes a header with lines, and the number of the line before the first of them.
+    before : int
+        Lines before the first block.
     in_file : bool
         Whether offsets are the object's own, so that rows can be fetched by them.
     """
-    before = 1
+    number = -1
     for number, (offset, data) in enumerate(lines):
         parsed = parse(header + data, before)
+        skipped = {row.line - before - 1 for row in parsed.bad_rows}
+        places = _line_bytes(data if in_file else None, offset, parsed.table.num_rows, skipped)
         before += data.count(b"\n")
-        yield _group(number, parsed, offset, data if in_file else None)
+        del data
+        yield _group(number, parsed, places)
+    if number < 0:  # no rows: but is it a header at all?
+        yield _group(0, parse(header, before), _line_bytes(None, 0, 0, set()))
 
 
-def _group(number: int, parsed: Parsed, offset: int, data: bytes | None) -> Block:
-    table = parsed.table
+def blocks_of_table(parsed: Parsed) -> Iterator[Block]:
+    """Cut a table that was read whole into blocks."""
+    for number, at in enumerate(range(0, max(1, parsed.table.num_rows), ROWS)):
+        part = Parsed(parsed.table.slice(at, ROWS), () if number else parsed.bad_rows)
+        yield _group(number, part, _line_bytes(None, 0, part.table.num_rows, set()))
+
+
+def _group(number: int, parsed: Parsed, places: tuple[Ints, Ints]) -> Block:
+    table, (begins, ends) = parsed.table, places
     encoded = table.column("underlying").combine_chunks().dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     known = encoded.dictionary.to_pylist()
     if len(codes) == 0:
         none = np.zeros(0, np.int64)
         return Block(number, table, [], none, none, none, none, parsed.bad_rows)
-    begins, ends = _line_bytes(data, offset, len(codes))
     edges = np.flatnonzero(codes[1:] != codes[:-1]) + 1
     first = np.concatenate([[0], edges])
+    last = np.concatenate([edges, [len(codes)]])
     if len(first) > len(known):  # some underlying stands in several places
         order = np.argsort(codes, kind="stable")
         runs = np.bincount(codes[first], minlength=len(known))
-        alone = runs == 1
         starts = np.full(len(known), -1, np.int64)
         stops = np.full(len(known), -1, np.int64)
-        last = np.concatenate([edges, [len(codes)]])
-        for begin, end in zip(first, last, strict=True):
-            if alone[codes[begin]]:
-                starts[codes[begin]], stops[codes[begin]] = begins[begin], ends[end - 1]
+        alone = runs[codes[first]] == 1
+        starts[codes[first[alone]]] = begins[first[alone]]
+        stops[codes[first[alone]]] = ends[last[alone] - 1]
         table = table.take(pa.array(order))
         rows = np.bincount(codes, minlength=len(known))
         first = np.concatenate([[0], np.cumsum(rows)[:-1]])
-        return Block(number, table, known, first, rows, starts, stops, parsed.bad_rows)
-    rows = np.diff(np.concatenate([first, [len(codes)]]))
+        return Block(
+            number, table, known, first, rows, starts, stops, parsed.bad_rows, grouped=False
+        )
     names = [known[code] for code in codes[first]]
-    last_row = first + rows - 1
-    return Block(number, table, names, first, rows, begins[first], ends[last_row], parsed.bad_rows)
+    starts, stops = begins[first], ends[last - 1]
+    return Block(number, table, names, first, last - first, starts, stops, parsed.bad_rows)
 
 
-def _line_bytes(data: bytes | None, offset: int, count: int) -> tuple[Ints, Ints]:
-    """Where each row's line begins and ends, if every line is one row."""
+def _line_bytes(
+    data: bytes | None, offset: int, count: int, skipped: set[int]
+) -> tuple[Ints, Ints]:
+    """Where each row's line begins and ends; blank and unreadable lines are no rows."""
     unknown = np.full(count, -1, np.int64)
     if data is None:
         return unknown, unknown
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10) + 1
     if len(ends) == 0 or ends[-1] != len(data):
         ends = np.append(ends, len(data))
-    if len(ends) != count:  # blank or quarantined lines: their neighbours cannot be told apart
-        return unknown, unknown
     begins = np.concatenate([[0], ends[:-1]])
+    if len(ends) != count:
+        short = np.flatnonzero(ends - begins <= _LONGEST_BLANK)
+        blank = [i for i in short.tolist() if not data[begins[i] : ends[i]].strip()]
+        keep = np.ones(len(ends), bool)
+        keep[blank + [i for i in skipped if i < len(ends)]] = False
+        begins, ends = begins[keep], ends[keep]
+    if len(ends) != count:
+        return unknown, unknown
     return begins + offset, ends + offset
+
+
+def concerns(text: str, names: Collection[str], column: int) -> bool:
+    """Whether an unreadable line may be a row of an underlying.
+
+    Parameters
+    ----------
+    text : str
+        The line, or the beginning of it.
+    names : collection of str
+        Spellings of the underlying.
+    column : int
+        Where its field is; -1 where only the contract tells it.
+    """
+    fields = [part.strip() for part in text.replace('"', "").split(",")]
+    if len(fields) > column + 1 > 0:
+        return fields[column] in names
+    # Cut short: by its contract, as far as that goes.
+    contract = fields[0].removeprefix("O:")
+    return any(
+        bool(contract)
+        and (name.startswith(contract) or _CUT_TAIL.fullmatch(contract.removeprefix(name)))
+        for name in names
+        if name.startswith(contract) or contract.startswith(name)
+    )
 
 
 @dataclass(frozen=True)
@@ -194,41 +309,27 @@ class Index:
     grouped: bool
     ascending: bool
 
-    def places(self, symbol: str) -> list[dict[str, int]]:
-        """Blocks and bytes of one underlying; empty means that it is not in the file."""
-        return find_places(self.table, symbol)
 
-
-def find_places(table: pa.Table, symbol: str) -> list[dict[str, int]]:
-    """Rows of an index table for one underlying."""
-    import pyarrow.compute as pc
-
-    found: list[dict[str, int]] = table.filter(pc.equal(table["underlying"], symbol)).to_pylist()
-    return found
-
-
-def index_table(blocks: list[Block]) -> Index:
+def index_table(blocks: Sequence[Block]) -> Index:
     """Put the index together from the blocks' places (their tables may be gone by now)."""
     names = [name for block in blocks for name in block.names]
+    numbers = [block.number for block in blocks for _ in block.names]
+
+    def column(of: Callable[[Block], Ints]) -> pa.Array:
+        return pa.array(np.concatenate([np.zeros(0, np.int64), *map(of, blocks)]), pa.int64())
+
     table = pa.table(
         {
             "underlying": pa.array(names, pa.string()),
-            "block": np.repeat([block.number for block in blocks], [len(b.names) for b in blocks]),
-            "first": np.concatenate([block.first for block in blocks] or [np.zeros(0, np.int64)]),
-            "rows": np.concatenate([block.rows for block in blocks] or [np.zeros(0, np.int64)]),
-            "start": np.concatenate([block.start for block in blocks] or [np.zeros(0, np.int64)]),
-            "stop": np.concatenate([block.stop for block in blocks] or [np.zeros(0, np.int64)]),
+            "block": pa.array(numbers, pa.int64()),
+            "first": column(lambda block: block.first),
+            "rows": column(lambda block: block.rows),
+            "start": column(lambda block: block.start),
+            "stop": column(lambda block: block.stop),
         }
     )
-    grouped = ascending = True
-    last_stop: dict[str, int] = {}
-    previous: str | None = None
-    for name, start, stop in zip(
-        names, table["start"].to_pylist(), table["stop"].to_pylist(), strict=True
-    ):
-        if start < 0 or (name in last_stop and last_stop[name] != start):
-            grouped = False
-        if previous is not None and name.encode() < previous.encode():
-            ascending = False
-        last_stop[name], previous = stop, name
-    return Index(table, grouped, grouped and ascending)
+    # A run that goes over from one block into the next is named twice, one after the other.
+    order = [name for i, name in enumerate(names) if not i or names[i - 1] != name]
+    grouped = all(block.grouped for block in blocks) and len(set(order)) == len(order)
+    ascending = grouped and all(a.encode() < b.encode() for a, b in pairwise(order))
+    return Index(table, grouped, ascending)

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import csv
 import io
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from stockdb.core.columns import fold
 from stockdb.errors import DataError
 
-__all__ = ["ContradictionError", "Layout", "Probe", "find_run", "read_layout", "underlyings"]
+__all__ = [
+    "ContradictionError",
+    "Known",
+    "Layout",
+    "Probe",
+    "find_run",
+    "read_layout",
+    "whole_lines",
+]
 
 #: Probes sent together: each round divides the gap by one more than this.
 PROBES: Final = 4
@@ -28,7 +37,9 @@ _LONGEST_LINE: Final = 1 << 20
 #: The search ends when the bytes that may or may not belong to the run are this few.
 SLACK: Final = 192 * 1024
 _SLACK_SHARE: Final = 0.002
+#: The run itself is read in parts of at least so many bytes, and in so many parts at most.
 _CHUNK: Final = 1 << 20
+_CHUNKS: Final = 8
 ReadMany = Callable[[Sequence[tuple[int, int]]], list[bytes]]
 
 
@@ -45,26 +56,33 @@ class Layout:
     header : bytes
         The first line with its end, without a byte order mark.
     column : int
-        Which field holds the underlying.
+        Which field holds the underlying; -1 where none does (the contract then tells it).
     start : int
         Where the rows begin.
+    lines : int
+        Lines before the rows.
+    title : str
+        Name of that column in the file.
     """
 
     header: bytes
     column: int
     start: int
+    lines: int = 1
+    title: str = ""
 
     def underlying(self, line: bytes) -> bytes:
-        """Return the underlying of one line."""
+        """Return the underlying of one line, as the parser would read it."""
+        line = line.rstrip(b"\r\n")
         if b'"' not in line:
             fields = line.split(b",", self.column + 1)
-            if len(fields) > self.column:
-                return fields[self.column].strip()
+            if len(fields) > self.column >= 0:
+                return fields[self.column]
         else:
             text = line.decode("utf-8", "replace")
             row = next(csv.reader(io.StringIO(text)), [])
-            if len(row) > self.column:
-                return row[self.column].strip().encode()
+            if len(row) > self.column >= 0:
+                return row[self.column].encode()
         raise ContradictionError("a line without an underlying")
 
 
@@ -80,27 +98,55 @@ class Probe:
 class Known:
     """What has been seen of one version of a file: lines in order of their place.
 
-    A second question about the same version begins with what the first one learned.
+    A second question about the same version begins with what the first one learned, on
+    whatever thread.
     """
 
     probes: list[Probe] = field(default_factory=list)
+    contradicted: bool = False
+    _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, probe: Probe) -> None:
-        """Insert a line, refusing one that contradicts the order."""
-        places = [known.at for known in self.probes]
-        index = bisect_left(places, probe.at)
-        if index < len(places) and places[index] == probe.at:
-            return
-        before = self.probes[index - 1] if index else None
-        after = self.probes[index] if index < len(self.probes) else None
-        if (before and before.underlying > probe.underlying) or (
-            after and after.underlying < probe.underlying
-        ):
-            raise ContradictionError("underlyings do not ascend")
-        self.probes.insert(index, probe)
+    def add(self, probe: Probe) -> bool:
+        """Insert a line; whether it was new.
+
+        Raises
+        ------
+        ContradictionError
+            It is not in the order declared; from now on every call says so.
+        """
+        with self._guard:
+            index = bisect_left(self.probes, probe.at, key=lambda known: known.at)
+            before = self.probes[index - 1] if index else None
+            after = self.probes[index] if index < len(self.probes) else None
+            if after is not None and after.at == probe.at:
+                return False
+            if (before and before.underlying > probe.underlying) or (
+                after and after.underlying < probe.underlying
+            ):
+                self.contradicted = True
+            if self.contradicted:
+                raise ContradictionError("underlyings do not ascend")
+            self.probes.insert(index, probe)
+            return True
+
+    def around(self, symbol: bytes) -> tuple[Probe | None, list[Probe], Probe | None]:
+        """Return the last line before a symbol's, the first and last of it, the first after."""
+        with self._guard:
+            if self.contradicted:
+                raise ContradictionError("underlyings do not ascend")
+            low = bisect_left(self.probes, symbol, key=lambda known: known.underlying)
+            high = bisect_right(self.probes, symbol, key=lambda known: known.underlying)
+            before = self.probes[low - 1] if low else None
+            after = self.probes[high] if high < len(self.probes) else None
+            return before, self.probes[low:high], after
+
+    def refuse(self) -> None:
+        """Remember that the file is not in the order declared."""
+        with self._guard:
+            self.contradicted = True
 
 
-def read_layout(head: bytes, names: Sequence[str], key: str) -> Layout:
+def read_layout(head: bytes, names: Sequence[str], key: str, own: Mapping[str, str]) -> Layout:
     """Read the header line.
 
     Parameters
@@ -108,31 +154,37 @@ def read_layout(head: bytes, names: Sequence[str], key: str) -> Layout:
     head : bytes
         The first bytes of the file, with the whole first line.
     names : sequence of str
-        Spellings of the column wanted.
+        Usual spellings of the column wanted, ours first.
     key : str
         For errors.
+    own : mapping of str to str
+        The dataset's own spellings: name in the file, our name. They win.
 
     Raises
     ------
     DataError
-        No line end in sight, or no such column.
+        No line end in sight.
     """
     skip = 3 if head.startswith(b"\xef\xbb\xbf") else 0
-    end = head.find(b"\n", skip)
+    end, lines = head.find(b"\n", skip), 1
+    while end >= 0 and not head[skip:end].strip():  # blank lines before the header
+        skip, lines = end + 1, lines + 1
+        end = head.find(b"\n", skip)
     if end < 0:
         raise DataError(f"{key} has no first line of a CSV file.", key=key, line=1)
     header = head[skip : end + 1]
     try:
         titles = next(csv.reader([header.decode("utf-8").rstrip("\r\n")]), [])
     except UnicodeDecodeError:
-        raise DataError(f"The header of {key} is not UTF-8.", key=key, line=1) from None
-    wanted = {fold(name) for name in names}
-    for column, title in enumerate(titles):
-        if fold(title) in wanted:
-            return Layout(header, column, end + 1)
-    raise DataError(
-        f"{key} has no column {names[0]!r}; found: {', '.join(titles[:30])}.", key=key, line=1
-    )
+        raise DataError(f"The header of {key} is not UTF-8.", key=key, line=lines) from None
+    claims = {fold(theirs): fold(ours) for theirs, ours in own.items()}
+    usual = {fold(name) for name in names}
+    claimed = [i for i, title in enumerate(titles) if claims.get(fold(title)) in usual]
+    found = claimed or [
+        i for i, title in enumerate(titles) if fold(title) in usual and fold(title) not in claims
+    ]
+    column = found[0] if found else -1
+    return Layout(header, column, end + 1, lines, titles[column].strip() if found else "")
 
 
 def find_run(
@@ -163,34 +215,38 @@ def find_run(
         Something seen is not in the declared order.
     """
     slack = max(SLACK, int(size * _SLACK_SHARE))
-    for _ in range(ROUNDS):
+    try:
+        for _ in range(ROUNDS):
+            gaps = _gaps(known, layout, size, symbol)
+            if sum(stop - start for start, stop in gaps) <= slack:
+                break
+            probes = _probe(read_many, layout, size, _offsets(gaps))
+            if not any([known.add(probe) for probe in probes]):
+                break  # the gaps hold no further line starts
         gaps = _gaps(known, layout, size, symbol)
-        if sum(stop - start for start, stop in gaps) <= slack:
-            break
-        seen = len(known.probes)
-        for probe in _probe(read_many, layout, size, _offsets(gaps)):
-            known.add(probe)
-        if len(known.probes) == seen:
-            break  # nothing new: the gaps hold no further line starts
-    gaps = _gaps(known, layout, size, symbol)
-    first, last = gaps[0][0], gaps[-1][1]
-    chunks = [(at, min(at + _CHUNK, last)) for at in range(first, last, _CHUNK)]
-    data = b"".join(read_many(chunks))
-    return _cut(data, first, layout, symbol)
+        first, last = gaps[0][0], gaps[-1][1]
+        step = max(_CHUNK, -(-(last - first) // _CHUNKS))
+        chunks = [(at, min(at + step, last)) for at in range(first, last, step)]
+        return _cut(b"".join(read_many(chunks)), first, layout, symbol)
+    except ContradictionError:
+        known.refuse()
+        raise
 
 
-def underlyings(data: bytes, layout: Layout) -> list[bytes]:
-    """Return the underlying of every line."""
-    return [layout.underlying(line) for line in data.split(b"\n") if line.strip()]
+def whole_lines(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    """Lines from ``start`` on that end within the data and are not blank, with their places."""
+    while (end := data.find(b"\n", start)) >= 0:
+        line = data[start:end]
+        if line.strip():
+            yield start, line
+        start = end + 1
 
 
 def _gaps(known: Known, layout: Layout, size: int, symbol: bytes) -> list[tuple[int, int]]:
     """Where the run may begin and where it may end: one gap, or one for each edge."""
-    before = [probe for probe in known.probes if probe.underlying < symbol]
-    same = [probe for probe in known.probes if probe.underlying == symbol]
-    after = [probe for probe in known.probes if probe.underlying > symbol]
-    low = before[-1].at if before else layout.start
-    high = after[0].at if after else size
+    before, same, after = known.around(symbol)
+    low = before.at if before else layout.start
+    high = after.at if after else size
     if not same:
         return [(low, high)]
     return [(low, same[0].at), (same[-1].at, high)]
@@ -212,19 +268,26 @@ def _probe(read_many: ReadMany, layout: Layout, size: int, offsets: list[int]) -
     windows = [(at, min(at + WINDOW, size)) for at in offsets]
     found = []
     for (at, stop), data in zip(windows, read_many(windows), strict=True):
-        begin = data.find(b"\n") + 1
-        end = data.find(b"\n", begin) if begin else -1
-        while end < 0 and stop < size and stop - at < _LONGEST_LINE:
+        while (seen := _first_line(data, stop == size)) is None and stop < size:
+            if stop - at >= _LONGEST_LINE:
+                break
             longer = min(stop + 8 * WINDOW, size)
             data += read_many([(stop, longer)])[0]
             stop = longer
-            begin = data.find(b"\n") + 1
-            end = data.find(b"\n", begin) if begin else -1
-        if begin == 0 or at + begin >= size:
-            continue
-        line = data[begin:] if end < 0 else data[begin:end]
-        if line.strip():
-            found.append(Probe(at + begin, layout.underlying(line)))
+        if seen is not None:
+            found.append(Probe(at + seen[0], layout.underlying(seen[1])))
+    return found
+
+
+def _first_line(data: bytes, at_end: bool) -> tuple[int, bytes] | None:
+    """Find the first line that begins within the data, after the one cut by its beginning."""
+    begin = data.find(b"\n") + 1
+    if not begin:
+        return None
+    found = next(whole_lines(data, begin), None)
+    if found is None and at_end:  # the last line may lack its end
+        begin = data.rfind(b"\n") + 1
+        return (begin, data[begin:]) if data[begin:].strip() else None
     return found
 
 
@@ -232,16 +295,13 @@ def _cut(data: bytes, first: int, layout: Layout, symbol: bytes) -> tuple[int, b
     """Take the symbol's lines out of whole lines, with both edges held against the order."""
     previous = b""
     begin = end = -1
-    at = 0
-    for line in data.splitlines(keepends=True):
-        if line.strip():
-            underlying = layout.underlying(line)
-            if underlying < previous:
-                raise ContradictionError("underlyings do not ascend")
-            if underlying == symbol:
-                if begin < 0:
-                    begin = at
-                end = at + len(line)
-            previous = underlying
-        at += len(line)
+    # The last line of the file may lack its end.
+    for at, line in whole_lines(data if data.endswith(b"\n") else data + b"\n", 0):
+        underlying = layout.underlying(line)
+        if underlying < previous:
+            raise ContradictionError("underlyings do not ascend")
+        if underlying == symbol:
+            begin = at if begin < 0 else begin
+            end = min(at + len(line) + 1, len(data))
+        previous = underlying
     return None if begin < 0 else (first + begin, data[begin:end])

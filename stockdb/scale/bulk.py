@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -16,12 +16,13 @@ import pandas as pd
 
 from stockdb.access import Access, HistoryRequest, Provenance
 from stockdb.access.shape import long_form
-from stockdb.errors import ConfigurationError, StockDBError
+from stockdb.errors import ConfigurationError, DataError, StockDBError
+from stockdb.types import parse_symbol, parse_symbols
 
 if TYPE_CHECKING:
     from joblib import Parallel
 
-__all__ = ["BulkResult", "bulk_download", "iterate"]
+__all__ = ["BulkResult", "bar", "bulk_download", "iterate", "names_of", "parallel"]
 
 log = logging.getLogger("stockdb.bulk")
 #: Symbols in flight, per worker, in the iterator form: what back-pressure allows.
@@ -37,10 +38,13 @@ class BulkResult(Mapping[str, pd.DataFrame]):
     ----------
     frames : dict of str to pandas.DataFrame
     errors : dict of str to StockDBError
+    note : dict
+        What ``to_frame().attrs['stockdb']`` says: the sum of the frames' own notes.
     """
 
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
     errors: dict[str, StockDBError] = field(default_factory=dict)
+    note: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, symbol: str) -> pd.DataFrame:
         if symbol in self.errors:
@@ -58,7 +62,33 @@ class BulkResult(Mapping[str, pd.DataFrame]):
 
     def to_frame(self) -> pd.DataFrame:
         """All frames under a MultiIndex (symbol, date); failed symbols are not in it."""
-        return long_form(self.frames)
+        return long_form(self.frames, self.note)
+
+
+def names_of(symbols: object) -> list[str]:
+    """Give the symbols in the order asked, each once; what is no symbol stays and fails alone.
+
+    Raises
+    ------
+    DataError
+        Not a list at all, or an empty one.
+    """
+    if isinstance(symbols, Iterator):
+        symbols = list(symbols)
+    try:
+        return parse_symbols(symbols)[0]
+    except DataError as error:
+        if error.symbol is None or not isinstance(symbols, Iterable) or isinstance(symbols, str):
+            raise
+    return list(dict.fromkeys(_name(item) for item in symbols))
+
+
+def _name(item: object) -> str:
+    try:
+        return parse_symbol(item)
+    except DataError:
+        # Not 'nan' for NaN: that could be a ticker.
+        return item if isinstance(item, str) else f"{item!r} ({type(item).__name__})"
 
 
 def bulk_download(
@@ -76,7 +106,7 @@ def bulk_download(
     ----------
     access : Access
     symbols : list of str
-        Upper case, each once.
+        As :func:`names_of` gives them.
     request : HistoryRequest
     max_workers : int, optional
         ``max_workers`` of the settings by default.
@@ -91,14 +121,18 @@ def bulk_download(
         ``strict`` only: the first error, with all of them in ``errors``.
     """
     result = BulkResult()
-    with _bar(len(symbols), progress) as advance:
-        for symbol, outcome in _run(access, symbols, request, max_workers, len(symbols)):
+    with bar(len(symbols), progress) as advance:
+        parts: dict[str, Provenance] = {}
+        for symbol, outcome, known in _run(access, symbols, request, max_workers, len(symbols)):
             if isinstance(outcome, StockDBError):
                 result.errors[symbol] = outcome
                 log.warning("%s: %s", symbol, outcome)
             else:
                 result.frames[symbol] = outcome
+            if known is not None:
+                parts[symbol] = known
             advance()
+    result.note.update(access.provenance.note_all(parts))
     if strict and result.errors:
         raise _summary(result)
     return result
@@ -113,7 +147,8 @@ def iterate(
 ) -> Iterator[tuple[str, pd.DataFrame | StockDBError]]:
     """Yield one symbol after the other, in order, while only a few are held in memory."""
     workers = max_workers or access.settings.performance.max_workers
-    return _run(access, symbols, request, max_workers, workers * _WINDOW)
+    for symbol, outcome, _ in _run(access, symbols, request, max_workers, workers * _WINDOW):
+        yield symbol, outcome
 
 
 def _run(
@@ -122,19 +157,19 @@ def _run(
     request: HistoryRequest,
     max_workers: int | None,
     window: int,
-) -> Iterator[tuple[str, pd.DataFrame | StockDBError]]:
+) -> Iterator[Outcome]:
     if max_workers is not None and max_workers < 1:
         raise ConfigurationError("max_workers must be at least 1.")
-    with _parallel(access, max_workers) as parallel:
+    with parallel(access, max_workers) as run:
         for first in range(0, len(symbols), window):
             part = symbols[first : first + window]
-            for symbol, outcome, provenance in parallel(_tasks(access, part, request)):
-                if provenance is not None:
-                    access.provenance.add(provenance)
-                yield symbol, outcome
+            for symbol, outcome, known in run(_tasks(access, part, request)):
+                if known is not None:
+                    access.provenance.add(known)
+                yield symbol, outcome, known
 
 
-def _parallel(access: Access, max_workers: int | None) -> Parallel:
+def parallel(access: Access, max_workers: int | None) -> Parallel:
     """Threads by default; whatever the caller's ``joblib.parallel_config`` chose instead."""
     from joblib import Parallel, cpu_count
     from joblib.parallel import get_active_backend
@@ -145,8 +180,13 @@ def _parallel(access: Access, max_workers: int | None) -> Parallel:
         workers = configured
     elif not getattr(backend, "supports_sharedmem", False) and max_workers is None:
         workers = min(workers, cpu_count())  # processes, unlike waiting threads, cost a core
+    streams = getattr(backend, "supports_return_generator", False)  # multiprocessing cannot
     return Parallel(
-        n_jobs=workers, prefer="threads", return_as="generator", batch_size=1, pre_dispatch="all"
+        n_jobs=workers,
+        prefer="threads",
+        return_as="generator" if streams else "list",
+        batch_size=1,
+        pre_dispatch="all",
     )
 
 
@@ -158,14 +198,21 @@ def _tasks(access: Access, symbols: list[str], request: HistoryRequest) -> Itera
 
 def _read(access: Access, symbol: str, request: HistoryRequest) -> Outcome:
     try:
-        frame = access.history(symbol, request)
+        frame = access.history(parse_symbol(symbol), request)
     except StockDBError as error:
         return symbol, error, None
+    except Exception as error:  # whatever it is, the other symbols have not deserved it
+        failure = StockDBError(
+            f"{symbol}: unexpected {type(error).__name__}.",
+            remedy="This is a defect of the library: read this symbol alone to see where.",
+            symbol=symbol,
+        )
+        return symbol, failure, None
     return symbol, frame, access.provenance.of(frame)
 
 
 @contextmanager
-def _bar(total: int, wanted: bool | None) -> Iterator[Callable[[], object]]:
+def bar(total: int, wanted: bool | None, unit: str = "symbol") -> Iterator[Callable[[], object]]:
     """Show progress where somebody looks: in a terminal or a notebook, unless told."""
     if wanted is None:
         wanted = total > 1 and (sys.stderr.isatty() or _in_notebook())
@@ -174,7 +221,7 @@ def _bar(total: int, wanted: bool | None) -> Iterator[Callable[[], object]]:
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, unit="symbol") as bar:
+    with tqdm(total=total, unit=unit) as bar:
         yield bar.update
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 import pandas as pd
 
 from stockdb.access import Access, Provenance
-from stockdb.access.chains import ChainFilter, history_note
+from stockdb.access.chains import ChainFilter, history_note, read_chain
 from stockdb.core.chains import Place
 from stockdb.core.reader import ReadPolicy
 from stockdb.errors import DateNotFoundError, StockDBError, SymbolNotFoundError
@@ -20,6 +21,7 @@ __all__ = ["chain_history"]
 
 #: Messages of failed days that a frame's note carries.
 _SHOWN: Final = 20
+_OURS: Final = ("stockdb.", "minio_data_integration")
 log = logging.getLogger("stockdb.bulk")
 Outcome = tuple[str, pd.DataFrame | StockDBError, Provenance | None]
 
@@ -57,7 +59,14 @@ def chain_history(
                 origins += list(provenance.origins) if provenance is not None else []
             advance()
     if not frames and not errors:
-        raise next(iter(absent.values()))
+        first_absent = next(iter(absent.values()))
+        if len(places) == 1:
+            raise first_absent
+        raise type(first_absent)(
+            f"None of the {len(places)} files of the range holds options of {symbol!r}.",
+            remedy=first_absent.remedy,
+            **first_absent.values,
+        )
     if errors and (strict or not frames):
         first = next(iter(errors.values()))
         values = {**first.values, "errors": errors}
@@ -67,7 +76,7 @@ def chain_history(
         warnings.warn(
             f"{len(errors)} of {len(places)} days of {symbol} failed: "
             + "; ".join(f"{day}: {error.message}" for day, error in list(errors.items())[:5]),
-            stacklevel=4,
+            stacklevel=_callers_level(),
         )
     filled = [frame for frame in frames if len(frame)]
     result = pd.concat(filled or frames[:1], ignore_index=True)
@@ -108,10 +117,29 @@ def _read(
     verify: bool | None,
 ) -> Outcome:
     day = str(place.date)
+    chosen = access.settings.validation.verify_order if verify is None else verify
     try:
-        frame = access.chain(symbol, place.date, filters, policy, verify)
+        frame = read_chain(
+            access.chains, access.provenance, symbol, place, filters, policy, verify=chosen
+        )
     except StockDBError as error:
         return day, error, None
+    except Exception as error:  # whatever it is, the other days have not deserved it
+        failure = StockDBError(
+            f"{symbol} on {day}: unexpected {type(error).__name__}.",
+            remedy="This is a defect of the library: read this day alone to see where.",
+            symbol=symbol,
+        )
+        return day, failure, None
     known = access.provenance.of(frame)
     frame.attrs = {}
     return day, frame, known
+
+
+def _callers_level() -> int:
+    """Levels from a warning in :func:`chain_history` up to the code that called the library."""
+    level, frame = 1, inspect.currentframe()
+    frame = frame.f_back if frame is not None else None
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    return level

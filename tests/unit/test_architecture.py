@@ -26,7 +26,11 @@ FRONT_DOORS = (
     "leaps_data_integration",
 )
 CLIENT_ROOM = "stockdb/core/store.py"
-CLIENTS = {"minio": {CLIENT_ROOM}, "urllib3": {CLIENT_ROOM}}  # library: who may import it
+#: Library: who may import it. Below the client, its HTTP layer has a pool and a translation.
+CLIENTS = {
+    "minio": {CLIENT_ROOM},
+    "urllib3": {CLIENT_ROOM, "stockdb/core/transport.py", "stockdb/core/translate.py"},
+}
 MAX_LINES = 500
 MAX_STATEMENTS = 25
 

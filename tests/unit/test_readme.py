@@ -22,7 +22,9 @@ def blocks(text: str) -> list[tuple[str, str]]:
     """Pair every Python block with the heading that it stands under."""
     found = []
     heading = ""
-    for match in re.finditer(r"^(#+ [^\n]*)$|^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(
+        r"^(#+ [^\n]*)$|^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    ):
         if match[1]:
             heading = match[1]
         else:

@@ -1,0 +1,261 @@
+"""``python -m stockdb``, as a shell sees it: what is printed where, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minio_data_integration import MinIODataIntegration
+from stockdb.app.cli import main
+from stockdb.demo.server import EmbeddedServer
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SESSION = b"trade_date,Open,High,Low,Close,Volume\n2024-01-02,10,12,9,11,100\n"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process: (status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["stockdb", *arguments])
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(bool(end.code))
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return command
+
+
+@pytest.fixture
+def bucket(
+    embedded_server: EmbeddedServer,
+    make_bucket: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """A bucket that the environment points to."""
+    name = make_bucket(
+        {
+            "stocks-2010-2025/AAPL.csv": SESSION,
+            "stocks-2010-2025/KO.csv": SESSION,
+            "financials/A/a.xlsx": b"12345",
+        }
+    )
+    for variable, value in {
+        "ENDPOINT": embedded_server.endpoint,
+        "ACCESS_KEY": embedded_server.access_key,
+        "SECRET_KEY": embedded_server.secret_key,
+        "BUCKET_NAME": name,
+        "CACHE_DIR": str(tmp_path / "cache"),
+        "LOG_DIR": str(tmp_path / "logs"),
+    }.items():
+        monkeypatch.setenv(f"MINIO_{variable}", value)
+    return name
+
+
+class TestDoctor:
+    def test_without_configuration(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "minio_config.py").write_text("MINIO_CONFIG = {'bucket_name': 'mine'}\n")
+        status, out, err = run("doctor")
+        assert status == 1
+        assert "No MinIO endpoint is configured" in err
+        assert "MINIO_ENDPOINT" in err and "python -m stockdb demo" in err
+        assert str(tmp_path / "minio_config.py") in out  # which file lacks it
+        assert "Traceback" not in out + err
+
+    def test_all_is_well(self, run: Run, bucket: str, tmp_path: Path) -> None:
+        (tmp_path / "minio_config.py").write_text("")
+        (tmp_path / ".env").write_text("MINIO_REGION=us-east-1\n")
+        status, out, err = run("doctor")
+        assert (status, err) == (0, "")
+        for name in ("dns", "connect", "tls", "clock", "credentials", "bucket"):
+            assert f"  ok       {name}" in out, name
+        assert str(tmp_path / "minio_config.py") in out
+        assert str(tmp_path / ".env") in out
+        assert str(tmp_path / "logs" / "stockdb.log") in out
+        assert str(tmp_path / "cache") in out
+        assert repr(bucket) in out
+
+    def test_as_json(self, run: Run, bucket: str, tmp_path: Path) -> None:
+        status, out, _ = run("doctor", "--json")
+        found = json.loads(out)
+        assert status == 0 and found["ok"] is True and found["bucket"] == bucket
+        assert [check["status"] for check in found["checks"]] == ["ok"] * 6
+        assert found["cache_dir"] == str(tmp_path / "cache")
+
+    def test_a_wrong_secret(self, run: Run, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MINIO_SECRET_KEY", "wrong-dummy-secret")
+        status, out, err = run("doctor")
+        assert status == 1
+        assert "FAILED   credentials" in out and "MINIO_SECRET_KEY" in out
+        assert "wrong-dummy-secret" not in out + err
+        assert json.loads(run("doctor", "--json")[1])["ok"] is False
+
+    def test_a_log_folder_that_cannot_be_written(
+        self, run: Run, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "wall").write_text("")
+        monkeypatch.setenv("MINIO_LOG_DIR", str(tmp_path / "wall" / "logs"))
+        status, out, _ = run("doctor")
+        assert status == 0 and "nowhere" in out
+
+    def test_a_broken_configuration_file(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "minio_config.py").write_text("MINIO_CONFIG = {\n")
+        status, _, err = run("doctor")
+        assert status == 1 and "minio_config.py" in err and "ConfigurationError" in err
+        assert "Traceback" not in err
+
+
+class TestListing:
+    def test_datasets(self, run: Run, bucket: str) -> None:
+        status, out, err = run("ls")
+        assert (status, err) == (0, "")
+        line = next(line for line in out.splitlines() if line.split()[0] == "stocks")
+        assert "stocks-2010-2025/{SYMBOL}.csv" in line and line.endswith("True")
+        rows = {row["dataset"]: row for row in json.loads(run("ls", "--json")[1])}
+        held = {name for name, row in rows.items() if row["available"]}
+        assert held == {"stocks", "financials"}
+
+    def test_objects(self, run: Run, bucket: str) -> None:
+        status, out, _ = run("ls", "financials")
+        assert (status, out.split()) == (0, ["5", "financials/A/a.xlsx"])
+        rows = json.loads(run("ls", "stocks", "--json")[1])
+        assert [row["key"] for row in rows] == [
+            "stocks-2010-2025/AAPL.csv", "stocks-2010-2025/KO.csv",
+        ]  # fmt: skip
+        assert {row["size"] for row in rows} == {len(SESSION)}
+
+    def test_nothing_there(self, run: Run, bucket: str) -> None:
+        assert run("ls", "samples")[:2] == (0, "nothing there\n")
+
+    def test_no_such_dataset(self, run: Run, bucket: str) -> None:
+        status, out, err = run("ls", "stonks")
+        assert (status, out) == (1, "")
+        assert "NotFoundError" in err and "'stonks'" in err and "-> Configured are:" in err
+
+
+class TestCache:
+    def test_stats_and_clear(self, run: Run, bucket: str) -> None:
+        with MinIODataIntegration() as minio:
+            minio.bulk_download(["AAPL", "KO"])
+            minio.get_historical_data("KO")
+        stats = json.loads(run("cache", "stats", "--json")[1])
+        assert (stats["entries"], stats["misses"], stats["hits"]) == (2, 2, 1)
+        status, out, _ = run("cache", "stats")
+        assert status == 0 and "33.3%" in out  # one hit of three reads
+        status, out, _ = run("cache", "clear", "--symbol", "ko", "--json")
+        cleared = json.loads(out)
+        assert (cleared["removed_entries"], cleared["remaining_entries"]) == (1, 1)
+        assert run("cache", "clear", "--older-than-days", "7")[0] == 0
+        assert json.loads(run("cache", "stats", "--json")[1])["entries"] == 1
+        run("cache", "clear")
+        assert json.loads(run("cache", "stats", "--json")[1])["entries"] == 0
+
+    @pytest.mark.parametrize("value", ["-1", "soon"])
+    def test_a_wrong_age(self, run: Run, bucket: str, value: str) -> None:
+        status, _, err = run("cache", "clear", "--older-than-days", value)
+        assert status == 2 and "older-than-days" in err
+
+    def test_a_wrong_symbol(self, run: Run, bucket: str) -> None:
+        status, _, err = run("cache", "clear", "--symbol", "../x")
+        assert status == 1 and "DataError" in err
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("arguments", [["dance"], ["cache", "dance"], ["ls", "--dance"]])
+    def test_unknown(self, run: Run, arguments: list[str]) -> None:
+        status, out, err = run(*arguments)
+        assert status == 2 and "dance" in err and "Traceback" not in out + err
+
+    @pytest.mark.parametrize("arguments", [[], ["cache"], ["--help"], ["doctor", "--help"]])
+    def test_help(self, run: Run, arguments: list[str]) -> None:
+        _, out, err = run(*arguments)
+        assert "Usage" in out + err
+
+    def test_all_commands_are_listed(self, run: Run) -> None:
+        out = run("--help")[1]
+        assert all(name in out for name in ("demo", "doctor", "ls", "cache"))
+
+    def test_a_reader_that_has_seen_enough(self, bucket: str, tmp_path: Path) -> None:
+        """``python -m stockdb ls | head -0`` ends quietly."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as pipe:
+            done = subprocess.run(
+                [sys.executable, "-m", "stockdb", "ls"],
+                stdout=pipe, stderr=subprocess.PIPE, cwd=tmp_path, text=True, timeout=60,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            )  # fmt: skip
+        assert done.returncode != 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+class TestDemo:
+    def start(self, folder: Path) -> subprocess.Popen[str]:
+        for name in ("home", "tmp", "work"):
+            (folder / name).mkdir()
+        return subprocess.Popen(
+            [sys.executable, "-m", "stockdb", "demo"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder / "work",
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "HOME": str(folder / "home"),
+                 "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+
+    def assert_nothing_left(self, folder: Path) -> None:
+        mark = f"TMPDIR={folder / 'tmp'}".encode()
+
+        def left() -> list[str]:
+            found = []
+            for path in Path("/proc").glob("[0-9]*/environ"):
+                try:
+                    if mark in path.read_bytes().split(b"\0"):
+                        found.append((path.parent / "cmdline").read_text())
+                except OSError:
+                    continue
+            return found
+
+        until = time.monotonic() + 5
+        while left() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert left() == []
+        for name in ("home", "tmp", "work"):
+            assert list((folder / name).iterdir()) == []
+
+    def test_it_runs_clean_in_under_a_minute(self, tmp_path: Path) -> None:
+        begin = time.monotonic()
+        process = self.start(tmp_path)
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, err) == (0, "")
+        assert time.monotonic() - begin < 60
+        for text in ("SIMULATED", "simulated True", "0 requests, 0 bytes", "Done."):
+            assert text in out, text
+        for mistake in ("SymbolNotFoundError", "RangeError", "ConfigurationError"):
+            assert mistake in out
+        assert "nan" not in out.lower().split("validate_data")[0]
+        self.assert_nothing_left(tmp_path)
+
+    def test_an_interrupt_leaves_nothing(self, tmp_path: Path) -> None:
+        process = self.start(tmp_path)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Start an embedded S3 server" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode != 0
+        self.assert_nothing_left(tmp_path)
