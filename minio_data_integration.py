@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stockdb.types import Adjustment, DateLike, OutputFormat, parse_symbol, parse_symbols
+from stockdb.doors.options import OptionMethods
+from stockdb.types import (
+    Adjustment,
+    DateLike,
+    OutputFormat,
+    parse_symbol,
+)
 
 if TYPE_CHECKING:  # loaded with the first client: importing this module stays cheap
     from stockdb.access import HistoryRequest, Provenance
-    from stockdb.core.cache import ClearResult
+    from stockdb.core.cache import ClearResult, Problem
     from stockdb.core.diagnose import ConnectionReport
     from stockdb.core.report import ValidationReport
     from stockdb.core.store import ObjectInfo
@@ -30,7 +36,7 @@ if TYPE_CHECKING:  # loaded with the first client: importing this module stays c
 __all__ = ["MinIODataIntegration"]
 
 
-class MinIODataIntegration:
+class MinIODataIntegration(OptionMethods):
     """Read access to a bucket of market data, with a local cache and validation.
 
     Parameters
@@ -130,18 +136,6 @@ class MinIODataIntegration:
         """
         return sorted(self._access.reader.discovery.symbols(dataset))
 
-    def list_option_dates(self, symbol: str | None = None) -> pd.DatetimeIndex:
-        """List the dates for which the bucket holds an options file, ascending.
-
-        Parameters
-        ----------
-        symbol : str, optional
-            Checked only: one file holds every underlying of its day.
-        """
-        if symbol is not None:
-            parse_symbol(symbol)
-        return self._access.option_dates()
-
     def get_historical_data(
         self,
         symbol: str | Sequence[str],
@@ -167,7 +161,8 @@ class MinIODataIntegration:
             A string gives a flat frame, a list the long form.
         start_date, end_date : str, date, datetime or Timestamp, optional
             None is open-ended; a bare end date includes that session. ``start`` and
-            ``end`` are aliases.
+            ``end`` are aliases. Years that the bucket holds by day (2002-2009) are read
+            where ``start_date`` reaches back to them.
         interval : str
             ``daily weekly monthly`` or ``1m 5m 15m 30m 1h 1d 1wk 1mo``; what the bucket
             does not hold is made of shorter bars that it does.
@@ -202,7 +197,7 @@ class MinIODataIntegration:
         SymbolNotFoundError
             With suggestions; for a list, only where every symbol failed.
         RangeError
-            Not a date, or a reversed range.
+            Not a date, a reversed range, or one end given twice.
         ConfigurationError
             An interval that is neither held nor can be made of what is.
         DataError, ValidationError
@@ -213,9 +208,10 @@ class MinIODataIntegration:
         """
         self._access.check_output(output_format)
         request = self._access.request(
-            start_date if start_date is not None else start,
-            end_date if end_date is not None else end,
+            start_date,
+            end_date,
             interval,
+            aliases=(start, end),
             adjust=adjust,
             validate=validate,
             preprocess=preprocess,
@@ -223,10 +219,10 @@ class MinIODataIntegration:
             offline=offline,
             allow_stale=allow_stale,
         )
-        symbols, single = parse_symbols(symbol)
-        if single:
-            return self._access.output(self._access.history(symbols[0], request), output_format)
-        result = self._bulk(symbols, request)
+        if isinstance(symbol, str):
+            frame = self._access.history(parse_symbol(symbol), request)
+            return self._access.output(frame, output_format)
+        result = self._bulk(symbol, request)
         if not result.frames:
             raise next(iter(result.errors.values()))
         _warn_of(result)
@@ -248,14 +244,17 @@ class MinIODataIntegration:
         max_age: float | None = None,
         offline: bool = False,
         allow_stale: bool = False,
+        start: DateLike | None = None,
+        end: DateLike | None = None,
     ) -> BulkResult:
         """Read many symbols in parallel; one that fails does not stop the rest.
 
         Parameters
         ----------
         symbols : list of str
+            What is no symbol at all fails alone, too.
         start_date, end_date, interval, adjust, validate, preprocess, max_age, offline, \
-allow_stale
+allow_stale, start, end
             As for :meth:`get_historical_data`.
         max_workers : int, optional
             By default that of PERFORMANCE_CONFIG. Another joblib backend is chosen with
@@ -281,6 +280,7 @@ allow_stale
             start_date,
             end_date,
             interval,
+            aliases=(start, end),
             adjust=adjust,
             validate=validate,
             preprocess=preprocess,
@@ -289,11 +289,7 @@ allow_stale
             allow_stale=allow_stale,
         )
         return self._bulk(
-            parse_symbols(list(symbols) if not isinstance(symbols, str) else symbols)[0],
-            request,
-            max_workers=max_workers,
-            progress=progress,
-            strict=strict,
+            symbols, request, max_workers=max_workers, progress=progress, strict=strict
         )
 
     def iter_historical_data(
@@ -304,21 +300,25 @@ allow_stale
         interval: str = "daily",
         *,
         max_workers: int | None = None,
+        start: DateLike | None = None,
+        end: DateLike | None = None,
         **options: Any,
     ) -> Iterator[tuple[str, pd.DataFrame | StockDBError]]:
         """Yield (symbol, frame or error) in order, with only a few symbols in memory.
 
         Parameters
         ----------
-        symbols, start_date, end_date, interval, max_workers
+        symbols, start_date, end_date, interval, max_workers, start, end
             As for :meth:`bulk_download`.
         **options
-            ``adjust``, ``validate``, ``preprocess``.
+            ``adjust``, ``validate``, ``preprocess``, ``max_age``, ``offline``, ``allow_stale``.
         """
-        request = self._access.request(start_date, end_date, interval, **options)
-        names = parse_symbols(list(symbols) if not isinstance(symbols, str) else symbols)[0]
         from stockdb.scale import bulk
 
+        request = self._access.request(
+            start_date, end_date, interval, aliases=(start, end), **options
+        )
+        names = bulk.names_of(symbols)
         return bulk.iterate(self._access, names, request, max_workers=max_workers)
 
     def validate_data(self, df: pd.DataFrame, **rules: Any) -> ValidationReport:
@@ -386,6 +386,17 @@ allow_stale
             symbol=None if symbol is None else parse_symbol(symbol),
         )
 
+    def check_cache(self) -> list[Problem]:
+        """Audit the cache: every byte of every entry, and what dead processes left.
+
+        Returns
+        -------
+        list of Problem
+            ``path`` and ``reason``; empty where all is well. A damaged entry harms nothing:
+            the next read of it fetches it again.
+        """
+        return self._access.cache.check()
+
     def provenance(self, df: Any) -> Provenance:
         """Say where a frame of this client came from: objects, ETags, requests, bytes.
 
@@ -428,10 +439,10 @@ allow_stale
         """
         return self._access.download(key, Path(path))
 
-    def _bulk(self, symbols: list[str], request: HistoryRequest, **options: Any) -> BulkResult:
+    def _bulk(self, symbols: object, request: HistoryRequest, **options: Any) -> BulkResult:
         from stockdb.scale import bulk
 
-        return bulk.bulk_download(self._access, symbols, request, **options)
+        return bulk.bulk_download(self._access, bulk.names_of(symbols), request, **options)
 
 
 def _warn_of(result: BulkResult) -> None:

@@ -61,7 +61,7 @@ def symbol(minio: MinIODataIntegration) -> str:
     symbols = minio.list_symbols()
     if not symbols:
         pytest.exit(
-            f"{minio!r} holds no files of dataset 'stocks' ({minio.settings.datasets['stocks'].key})."
+            f"{minio!r} holds no files {minio.settings.datasets['stocks'].key}."
             " Correct the key template in minio_config.py.",
             returncode=2,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 import threading
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,14 @@ LOGGER.addHandler(logging.NullHandler())
 _lock = threading.Lock()
 
 
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """A full disk or a folder that vanished costs records; it prints nothing into notebooks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def log_to_files(settings: Logs) -> Path | None:
     """Send the library's log to a rotating file, once per file.
 
@@ -25,7 +34,10 @@ def log_to_files(settings: Logs) -> Path | None:
     pathlib.Path or None
         The file; None where the folder cannot be written.
     """
-    path = settings.log_dir.expanduser() / "stockdb.log"
+    try:
+        path = settings.log_dir.expanduser() / "stockdb.log"
+    except RuntimeError:  # a user id without a home, as containers have
+        return None
     with _lock:
         for handler in LOGGER.handlers:
             if getattr(handler, "baseFilename", None) == str(path.absolute()):
@@ -34,7 +46,7 @@ def log_to_files(settings: Logs) -> Path | None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8"):
                 pass  # tells now, not at the first record, whether it can be written
-            handler = logging.handlers.RotatingFileHandler(
+            handler = _LogFile(
                 path,
                 maxBytes=settings.log_max_bytes,
                 backupCount=settings.log_backups,

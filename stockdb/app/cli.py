@@ -53,23 +53,26 @@ def demo(
 def doctor(json_output: Json = False) -> None:
     """Check the connection with your settings, and say which file they came from."""
     settings = load_settings()
+    files = {
+        "config_file": str(settings.config_file) if settings.config_file else None,
+        "env_file": str(settings.env_file) if settings.env_file else None,
+    }
+    if not json_output:  # first of all: what follows may fail for what that file lacks
+        print(f"  settings from  {files['config_file'] or 'the defaults (no minio_config.py)'}")
+        if files["env_file"]:
+            print(f"             and {files['env_file']}")
     with MinIODataIntegration(settings) as minio:
         report = minio.check_connection()
-        sources = {
-            "config_file": str(settings.config_file) if settings.config_file else None,
-            "env_file": str(settings.env_file) if settings.env_file else None,
+        folders = {
             "log_file": str(minio.log_file) if minio.log_file else None,
             "cache_dir": minio.get_cache_stats()["directory"] or None,
         }
     if json_output:
-        print(json.dumps({**report.to_dict(), **sources}, indent=2))
+        print(json.dumps({**report.to_dict(), **files, **folders}, indent=2))
     else:
+        print(f"  log            {folders['log_file'] or 'nowhere: the folder cannot be written'}")
+        print(f"  cache          {folders['cache_dir'] or 'off'}")
         print(report)
-        print(f"  settings from  {sources['config_file'] or 'the defaults (no minio_config.py)'}")
-        if sources["env_file"]:
-            print(f"             and {sources['env_file']}")
-        print(f"  log            {sources['log_file'] or 'nowhere: the folder cannot be written'}")
-        print(f"  cache          {sources['cache_dir'] or 'off'}")
     if not report.ok:
         raise typer.Exit(1)
 
@@ -92,6 +95,23 @@ def ls(
             rows = [{"key": f.key, "size": f.size, "etag": f.etag} for f in files]
             text = "\n".join(f"{f.size:>14,}  {f.key}" for f in files) or "nothing there"
     print(json.dumps(rows, indent=2) if json_output else text)
+
+
+@app.command()
+def verify(json_output: Json = False) -> None:
+    """Check every byte of every cache entry."""
+    with MinIODataIntegration() as minio:
+        problems = [
+            {"path": str(problem.path), "reason": problem.reason} for problem in minio.check_cache()
+        ]
+    if json_output:
+        print(json.dumps(problems, indent=2))
+    else:
+        for problem in problems:
+            print(f"{problem['reason']}: {problem['path']}")
+        print(f"{len(problems)} problems found")
+    if problems:
+        raise typer.Exit(1)
 
 
 @cache_app.command("stats")

@@ -37,6 +37,7 @@ def tour(seed: int) -> None:
             with MinIODataIntegration(settings) as minio:
                 _connection(console, minio)
                 _basic(console, minio)
+                _chain(console, minio)
                 _many(console, minio)
                 _mistakes(console, minio)
                 _dirty(console, minio)
@@ -66,11 +67,28 @@ def _basic(console: Console, minio: MinIODataIntegration) -> None:
     with _step(console, "the same again"):
         frame = read()
     _origin(console, minio, frame)
-    with _step(console, "interval='weekly', preprocess=True"):
-        weekly = minio.get_historical_data(
-            "AAPL", "2024-01-01", "2024-01-31", "weekly", preprocess=True
-        )
+    with _step(console, "interval='weekly'"):
+        weekly = minio.get_historical_data("AAPL", "2024-01-01", "2024-01-31", "weekly")
     _show(console, weekly)
+    with _step(console, "minio.preprocess_data(df)"):
+        prepared = minio.preprocess_data(frame)
+    _show(console, prepared[["close", "returns", "log_returns", "typical_price", "vwap"]].tail())
+
+
+def _chain(console: Console, minio: MinIODataIntegration) -> None:
+    with _step(console, "minio.get_option_chain('MSFT'), the newest day, calls near the money"):
+        chain = minio.get_option_chain(
+            "MSFT", option_type="call", dte=(30, 60), moneyness=(0.98, 1.02)
+        )
+    columns = ["contract", "expiration", "dte", "strike", "bid", "ask", "mid", "spread"]
+    _table(console, chain[columns].head(5))
+    known = minio.provenance(chain)
+    origin = known.origins[0]
+    console.print(
+        f"  {len(chain)} rows of {origin.key} by {origin.strategy}: {known.received:,} bytes and "
+        f"{known.requests} requests for a file of {origin.rows:,} rows of MSFT\n",
+        highlight=False,
+    )
 
 
 def _many(console: Console, minio: MinIODataIntegration) -> None:
@@ -87,7 +105,7 @@ def _mistakes(console: Console, minio: MinIODataIntegration) -> None:
         try:
             minio.get_historical_data(*arguments)
         except StockDBError as error:
-            console.print(f"  {type(error).__name__}: {error}", highlight=False)
+            console.print(f"  {type(error).__name__}: {error}", highlight=False, soft_wrap=True)
     empty = minio.get_historical_data("AAPL", "2024-01-06", "2024-01-07")
     console.print(f"  an empty frame says why: {empty.attrs['stockdb']['empty_reason']}\n")
 
@@ -101,7 +119,7 @@ def _dirty(console: Console, minio: MinIODataIntegration) -> None:
     for symbol, report in reports.items():
         if not report.ok:
             console.print(f"  {symbol}", highlight=False)
-            console.print(_indent(str(report)), highlight=False)
+            console.print(_indent(str(report)), highlight=False, soft_wrap=True)
     console.print()
 
 
@@ -125,19 +143,22 @@ def _step(console: Console, what: str) -> Iterator[None]:
 
 
 def _show(console: Console, frame: pd.DataFrame, rows: int = 5) -> None:
-    table = Table(show_header=True, box=None, padding=(0, 1))
-    table.add_column("date")
-    for name in frame.columns:
-        table.add_column(str(name), justify="right")
-    for date, values in frame.head(rows).iterrows():
-        table.add_row(f"{date:%Y-%m-%d}", *(_cell(value) for value in values))
-    console.print(table)
+    _table(console, frame.head(rows).reset_index())
     note = frame.attrs["stockdb"]
     console.print(
         f"  {len(frame)} rows; adjustment {note['adjustment']}, {note['freshness']}, "
         f"simulated {note['simulated']}\n",
         highlight=False,
     )
+
+
+def _table(console: Console, frame: pd.DataFrame) -> None:
+    table = Table(show_header=True, box=None, padding=(0, 1))
+    for name in frame.columns:
+        table.add_column(str(name), justify="right", no_wrap=True)
+    for values in frame.itertuples(index=False):
+        table.add_row(*(_cell(value) for value in values))
+    console.print(table)
 
 
 def _origin(console: Console, minio: MinIODataIntegration, frame: pd.DataFrame) -> None:
@@ -150,9 +171,11 @@ def _origin(console: Console, minio: MinIODataIntegration, frame: pd.DataFrame) 
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, bool):
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    if isinstance(value, (bool, str)):
         return str(value)
-    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:,.4g}"
+    return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:,.5g}"
 
 
 def _indent(text: str) -> str:

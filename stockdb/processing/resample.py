@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from stockdb.sessions import has_session
-from stockdb.types import DateRange, Interval
+from stockdb.types import Interval
 
 __all__ = ["resample_intraday", "resample_sessions"]
 
@@ -18,7 +20,6 @@ _AGGREGATE = {
     "close": "last",
     "volume": "sum",
     "dividends": "sum",
-    "stock_splits": "prod",
 }
 
 
@@ -26,7 +27,8 @@ def resample_sessions(
     frame: pd.DataFrame,
     interval: Interval,
     *,
-    wanted: DateRange,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
     last_held: pd.Timestamp | None,
     calendar: str,
 ) -> pd.DataFrame:
@@ -38,8 +40,8 @@ def resample_sessions(
         Daily bars, DatetimeIndex ascending and unique.
     interval : Interval
         ``weekly`` or ``monthly``.
-    wanted : DateRange
-        The range that the frame was cut to.
+    start, end : pandas.Timestamp or None
+        First and last day of the range that the frame was cut to, naive, seen from the exchange.
     last_held : pandas.Timestamp or None
         The newest session held, also beyond the range.
     calendar : str
@@ -60,20 +62,16 @@ def resample_sessions(
         return frame.assign(partial=np.zeros(0, bool))
     index = pd.DatetimeIndex(frame.index)
     period = index.to_period("W-SUN" if interval.name == "weekly" else "M")
-    grouped = frame.groupby(np.asarray(period.asi8), sort=True)
-    result = grouped.agg(_functions(frame))
-    if "volume" in frame:
-        result["volume"] = grouped["volume"].sum(min_count=1)
+    result = _aggregate(frame, np.asarray(period.asi8))
     result.index = pd.DatetimeIndex(index.to_series().groupby(np.asarray(period.asi8)).max())
     result.index.name = index.name
     partial = np.zeros(len(result), bool)
     # Only the first and the last period can be cut: the range and the data are contiguous.
     first, last = period[0], period[-1]
     day = pd.Timedelta(1, "D")
-    start = _day(wanted.start)
     if start is not None and has_session(calendar, first.start_time, start - day):
         partial[0] = True
-    ends = [stamp for stamp in (_day(wanted.end), last_held) if stamp is not None]
+    ends = [stamp for stamp in (end, last_held) if stamp is not None]
     if ends and has_session(calendar, min(ends) + day, last.end_time.normalize()):
         partial[-1] = True
     return result.assign(partial=partial)
@@ -101,19 +99,18 @@ def resample_intraday(frame: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     offset = pd.Timedelta(30, "min") if interval.minutes == 60 else pd.Timedelta(0)
     utc = index.tz_convert("UTC")
     label = (utc - offset).floor(f"{interval.minutes}min") + offset
-    grouped = frame.groupby(label.tz_convert(index.tz), sort=True)
-    result = grouped.agg(_functions(frame))
-    if "volume" in frame:
-        result["volume"] = grouped["volume"].sum(min_count=1)
+    result = _aggregate(frame, label.tz_convert(index.tz))
     result.index = pd.DatetimeIndex(result.index, name=index.name)
     return result
 
 
-def _functions(frame: pd.DataFrame) -> dict[str, str]:
-    return {str(name): _AGGREGATE.get(str(name), "last") for name in frame.columns}
-
-
-def _day(stamp: pd.Timestamp | None) -> pd.Timestamp | None:
-    if stamp is None:
-        return None
-    return stamp.tz_localize(None).normalize()
+def _aggregate(frame: pd.DataFrame, period: Any) -> pd.DataFrame:
+    grouped = frame.groupby(period, sort=True)
+    result = grouped.agg({name: _AGGREGATE.get(str(name), "last") for name in frame.columns})
+    if "volume" in frame:
+        result["volume"] = grouped["volume"].sum(min_count=1)
+    if "stock_splits" in frame:  # many vendors write 0 where there is none
+        splits = frame["stock_splits"].where(frame["stock_splits"] != 0)
+        product = splits.groupby(period, sort=True).prod(min_count=1)
+        result["stock_splits"] = product.fillna(result["stock_splits"])
+    return result

@@ -148,6 +148,8 @@ class Validation(Section):
         False reports a zero volume as a warning.
     on_bad_rows : {'raise', 'quarantine'}
         What a malformed line of a file leads to while parsing.
+    verify_order : bool
+        Never rely on the declared order of a day's options file: read it in full once.
     """
 
     policy: Literal["flag", "drop", "raise"] = "flag"
@@ -156,6 +158,7 @@ class Validation(Section):
     max_price: float = Field(default=1_000_000.0, gt=0)
     allow_zero_volume: bool = False
     on_bad_rows: Literal["raise", "quarantine"] = "raise"
+    verify_order: bool = False
 
 
 class Performance(Section):
@@ -177,6 +180,9 @@ class Performance(Section):
         Seconds; full jitter between 0 and base * 2**n, at most max.
     verify_checksums : bool
         Hold every object against its stored checksum (an MD5 ETag, usually).
+    bandwidth : float
+        Bytes a second to expect from a server that is not on this machine; the planner of
+        chain reads goes by it.
     part_size : int
         Bytes; larger objects are fetched in parallel ranges of this size.
     """
@@ -191,6 +197,7 @@ class Performance(Section):
     backoff_base: float = Field(default=0.2, ge=0)
     backoff_max: float = Field(default=5.0, ge=0)
     verify_checksums: bool = True
+    bandwidth: float = Field(default=20e6, gt=0)
     part_size: int = Field(default=16 * 1024**2, ge=64 * 1024)
 
 
