@@ -22,6 +22,7 @@ from stockdb.errors import (
     DataError,
     DeadlineError,
     IntegrityError,
+    NotFoundError,
     ObjectChangedError,
     StockDBError,
     UnavailableError,
@@ -288,6 +289,15 @@ class Transfer:
                 "The server answered another range of {} than was asked for.",
                 remedy="Check for a proxy between here and the server.",
                 retryable=False,
+            )
+        if self.version_id and stream.info.version_id != self.version_id:
+            # Some servers ignore versionId and send what is current.
+            stream.close(False)
+            raise self._error(
+                NotFoundError,
+                "The server does not keep the version asked for of {}.",
+                remedy="Ask a server, and a bucket, that keeps versions.",
+                version_id=self.version_id,
             )
         return stream
 

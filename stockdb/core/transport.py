@@ -234,7 +234,8 @@ class _WholeLines:
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._stream.readline(limit)
-        if not line.endswith(b"\n") and len(line) < limit and (self._begun or line):
+        is_head = self._begun or line.startswith(b"HTTP/")
+        if is_head and not line.endswith(b"\n") and len(line) < limit:
             raise http.client.IncompleteRead(line)
         self._begun = True
         return line

@@ -308,7 +308,6 @@ class Origin:
         self.faults[""] = faults
 
     def of(self, key: str = "") -> list[Request]:
-        """Requests for one key, or for listings."""
         return [request for request in self.requests if request.key == key]
 
     async def _stop(self) -> None:

@@ -152,7 +152,7 @@ def test_huge_object_does_not_double_memory(
 ) -> None:
     size = 32 * 1024**2
     origin.put(KEY, os.urandom(size))
-    store = connect(origin.url, object_deadline=30, part_size=2 * 1024**2)
+    store = connect(origin.url, object_deadline=60, read_timeout=20, part_size=2 * 1024**2)
     store.stat(KEY)  # what is made once is not counted
     tracemalloc.start()
     try:

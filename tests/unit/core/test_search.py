@@ -50,7 +50,11 @@ GROUPS = (("A", 50), ("AA", 1), ("AAP", 30), ("AAPL", 200), ("AAPL1", 2), ("B", 
 class TestFindRun:
     @pytest.mark.parametrize("name, count", GROUPS)
     @pytest.mark.parametrize("last_end", [b"\n", b""])
-    def test_every_group_wherever_it_stands(self, name: str, count: int, last_end: bytes) -> None:
+    @pytest.mark.parametrize("window", [6, 32])  # less than a line, and a few of them
+    def test_every_group_wherever_it_stands(
+        self, name: str, count: int, last_end: bytes, window: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(search, "WINDOW", window)
         file = File(HEADER + body(*GROUPS).removesuffix(b"\n") + last_end)
         found = file.find(name)
         assert found is not None
@@ -84,6 +88,13 @@ class TestFindRun:
         file = File(HEADER + body(("A", 3), ("B", 3000), ("C", 3)))
         assert file.find("B") == body(("B", 3000))
         assert len(file.asked) < 40
+
+    def test_what_a_probe_sees(self) -> None:
+        assert search._first_line(b"cut\n\n \r\nc,A,1\nc,B", at_end=False) == (8, b"c,A,1")
+        assert search._first_line(b"cut\nc,A", at_end=False) is None
+        assert search._first_line(b"cut\nc,A", at_end=True) == (4, b"c,A")
+        assert search._first_line(b"cut\n\n", at_end=True) is None
+        assert search._first_line(b"cut", at_end=True) is None
 
     def test_a_very_long_line(self) -> None:
         long = b"c" * 5000 + b",B,1\n"
