@@ -78,7 +78,7 @@ class CacheFiles:
 
     def path(self, name: str) -> Path:
         """Return where the entry of this name is."""
-        return self.entries_folder / name[:2] / f"{name}{SUFFIX}"
+        return self.entries_folder / name[:1] / f"{name}{SUFFIX}"
 
     def entries(self) -> Iterator[Listed]:
         """Walk over all entries; those that vanish meanwhile are passed over."""

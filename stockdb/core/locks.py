@@ -24,7 +24,7 @@ except ImportError:  # Windows: threads are serialised, processes may fetch twic
 
 __all__ = ["SingleFlight", "opened", "try_lock"]
 
-_STRIPES: Final = 1024
+_STRIPES: Final = 128
 _FIRST_NAP: Final = 0.002
 _LONGEST_NAP: Final = 0.05
 _FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -87,7 +87,7 @@ class SingleFlight:
     Parameters
     ----------
     directory : pathlib.Path
-        Holds the lock files, at most 1,024.
+        Holds the lock files, at most 128.
 
     Notes
     -----

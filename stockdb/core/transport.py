@@ -240,6 +240,9 @@ class _WholeLines:
         self._begun = True
         return line
 
+    def close(self) -> None:
+        self._stream.close()
+
 
 class _Response(http.client.HTTPResponse):
     """Refuses a head that was cut off, of which Python makes an answer without a length."""
@@ -250,7 +253,8 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            self.fp = stream
+            if self.fp is not None:  # it was no answer of HTTP, and has been closed
+                self.fp = stream
 
 
 class _TimedMixin:

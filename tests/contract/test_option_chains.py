@@ -20,6 +20,7 @@ from minio import Minio
 
 from minio_data_integration import MinIODataIntegration
 from stockdb.core import chains, planner
+from stockdb.core.kept import Kept
 from stockdb.core.reader import Origin
 from stockdb.errors import (
     DataError,
@@ -224,6 +225,22 @@ class TestKept:
                 assert planned["strategy"].iloc[0] == "index"
                 assert origin.received == planned["bytes"].iloc[0]
                 assert origin.requests == planned["requests"].iloc[0] == 2
+
+    def test_columns_evicted_after_they_were_seen(
+        self, client: MinIODataIntegration, day: Day, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client.get_option_chain("AAPL", DAY, verify=True)
+        real, asked = Kept.shard, list[int]()
+
+        def shard(self: Kept, version: Any, block: int) -> Any:
+            asked.append(block)
+            return real(self, version, block) if asked.count(block) == 1 else None
+
+        monkeypatch.setattr(Kept, "shard", shard)
+        largest = max(day.counts, key=lambda name: day.counts[name])
+        frame = client.get_option_chain(largest, DAY)
+        assert listed(frame) == day.rows[largest]
+        assert origin_of(client, frame).strategy == "index"
 
     def test_what_was_assumed_is_proved_by_a_later_full_read(
         self, client: MinIODataIntegration, day: Day

@@ -153,7 +153,7 @@ def test_plain_against_a_tls_server_that_sends_an_alert(connect: Connect, failin
                     sock.recv(4096)
                     sock.sendall(bytes([21, 3, 3, 0, 2, 2, 50]))
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         store = connect(f"http://127.0.0.1:{listener.getsockname()[1]}")
         error = failing(TLSError, store.get, KEY)

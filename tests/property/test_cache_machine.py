@@ -150,7 +150,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def path(self, key: str) -> Path:
         name = NAMES[key]
-        return self.folder / "cache" / "entries" / name[:2] / f"{name}{SUFFIX}"
+        return self.folder / "cache" / "entries" / name[:1] / f"{name}{SUFFIX}"
 
     def damage(self, key: str, change: Callable[[bytearray], bytearray]) -> None:
         path = self.path(key)

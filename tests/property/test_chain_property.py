@@ -203,7 +203,7 @@ def find(data: bytes, symbol: str) -> Rows | None:
     return by_csv_module(layout.header + lines, symbol)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(groups, dialects, seeds, st.sampled_from(NAMES))
 @example([("A", 1)], Dialect(last_end=False), 0, "A")
 @example([("A", 40), ("B", 40)], Dialect(blanks=0.6), 0, "B")
@@ -215,7 +215,7 @@ def test_the_search_finds_what_a_full_scan_finds(
     assert (find(data, symbol) or []) == by_csv_module(data, symbol)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(groups, dialects, seeds, st.lists(st.sampled_from(NAMES), min_size=1, max_size=4))
 def test_a_reader_gives_what_a_full_scan_gives(
     chosen: list[tuple[str, int]], dialect: Dialect, seed: int, symbols: list[str]
@@ -284,7 +284,7 @@ def judge(data: bytes, symbol: str, seed: int) -> str:
     return outcome
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(groups, dialects, seeds, st.sampled_from(sorted(DISORDERS)), st.sampled_from(NAMES))
 def test_a_file_out_of_order_is_never_wrong_unmarked_and_nothing_is_absent_unproved(
     chosen: list[tuple[str, int]], dialect: Dialect, seed: int, disorder: str, symbol: str
@@ -376,7 +376,7 @@ def test_a_file_that_never_rests_is_an_error() -> None:
         ask(reader_of(store), "AAPL1")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(groups, st.sampled_from(["\n", "\r\n"]), seeds, st.integers(1, 200), st.booleans())
 def test_a_truncated_last_line_gives_right_rows_or_a_typed_error(
     chosen: list[tuple[str, int]], end: str, seed: int, cut: int, verify: bool

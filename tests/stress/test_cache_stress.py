@@ -10,6 +10,7 @@ share and nobody sets.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import os
 import random
@@ -80,6 +81,7 @@ def child(work: Callable[[], None]) -> int:
         return pid
     code = 1
     try:
+        faulthandler.dump_traceback_later(SECONDS + 60, exit=True)  # one that hangs says where
         work()
         code = 0
     except BaseException:

@@ -110,6 +110,17 @@ class TestImpliedSpot:
         assert implied_spot(frame) == pytest.approx(100.0)
         assert implied_spot(frame[frame["dte"] > 30]) == pytest.approx(103.0)
 
+    def test_only_the_five_strikes_nearest_the_money_count(self) -> None:
+        far = "".join(  # K + C - P is 190 to 205 here
+            line("2023-01-23", "call", strike, 1.95, 2.05)
+            + line("2023-01-23", "put", strike, 31.95, 32.05)
+            for strike in (220, 225, 230, 235)
+        )
+        near = (
+            PARITY + line("2023-01-23", "call", 60, 89.9, 90) + line("2023-01-23", "put", 60, 1, 2)
+        )
+        assert implied_spot(typed(chain_of(near + far).table, "A")) == pytest.approx(100.0)
+
     def test_quotes_that_say_nothing_are_left_out(self) -> None:
         junk = line("2023-01-10", "call", 50, 0, 9) + line("2023-01-10", "put", 50, 1, 1.5)
         crossed = line("2023-01-11", "call", 50, 9, 1) + line("2023-01-11", "put", 50, 1, 1.5)

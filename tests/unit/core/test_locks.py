@@ -205,14 +205,14 @@ def test_a_link_in_place_of_a_lock_is_not_followed(flights: SingleFlight, tmp_pa
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_names_leave_at_most_1024_private_files_and_no_memory(
+def test_names_leave_at_most_128_private_files_and_no_memory(
     flights: SingleFlight, tmp_path: Path
 ) -> None:
     for number in range(3000):
         with flights.hold(str(number), 1):
             pass
     files = list(tmp_path.iterdir())
-    assert 900 < len(files) <= 1024
+    assert 100 < len(files) <= 128
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert len(flights._named) == 0
 
