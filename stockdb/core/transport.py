@@ -253,7 +253,7 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            if self.fp is not None:  # it was no answer of HTTP, and has been closed
+            if self.fp is not None:  # else it was no HTTP at all, and has been closed
                 self.fp = stream
 
 

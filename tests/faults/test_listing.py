@@ -208,21 +208,22 @@ def test_listing_that_is_html(origin: Origin, store: ObjectStore, failing: Faili
     assert len(origin.of()) == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"<html><body/></html>",
-        b"<ListBucketResult/>",
-        b"\xff\xfe",
-        b"<ListBucketResult><Name>b</Name><Contents><Key>k</Key><Size>many</Size></Contents>"
-        b"<IsTruncated>false</IsTruncated></ListBucketResult>",
-        b"<ListBucketResult><Name>b</Name><Contents><Key>k</Key><LastModified>soon</LastModified>"
-        b"</Contents><IsTruncated>false</IsTruncated></ListBucketResult>",
-        b"<Error><Code>InternalError</Code><Message>as some servers do, with 200</Message></Error>",
-        gzip.compress(b"<ListBucketResult/>"),
-    ],
-)
+NO_LISTINGS = {
+    "empty": b"",
+    "page": b"<html><body/></html>",
+    "bare": b"<ListBucketResult/>",
+    "bytes": b"\xff\xfe",
+    "size": b"<ListBucketResult><Name>b</Name><Contents><Key>k</Key><Size>many</Size></Contents>"
+    b"<IsTruncated>false</IsTruncated></ListBucketResult>",
+    "date": b"<ListBucketResult><Name>b</Name><Contents><Key>k</Key>"
+    b"<LastModified>soon</LastModified></Contents><IsTruncated>false</IsTruncated>"
+    b"</ListBucketResult>",
+    "error-with-200": b"<Error><Code>InternalError</Code><Message>m</Message></Error>",
+    "gzip": gzip.compress(b"<ListBucketResult/>", mtime=0),
+}
+
+
+@pytest.mark.parametrize("text", NO_LISTINGS.values(), ids=NO_LISTINGS)
 def test_listing_that_is_no_listing(
     origin: Origin, store: ObjectStore, failing: Failing, text: bytes
 ) -> None:
