@@ -1,0 +1,1 @@
+"""Chain to numbers: prices, implied volatility, Greeks. No I/O, nothing mutated."""
