@@ -1,0 +1,117 @@
+"""Apply columns to frames, of one symbol or of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stockdb.errors import DataError
+from stockdb.processing.spec import BARS, Column, Series
+
+__all__ = ["evaluate", "split", "warmup"]
+
+
+def warmup(columns: Sequence[Column]) -> int:
+    """Bars to have before the first row that must be right: the most that any column needs."""
+    return max((column.warmup for column in columns), default=0)
+
+
+def split(
+    frame: pd.DataFrame, extra: Sequence[str] = ()
+) -> Iterator[tuple[Any, slice | npt.NDArray[np.intp], Series]]:
+    """Take a frame apart by symbol.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One symbol (DatetimeIndex), or many (MultiIndex symbol, date), in any order of
+        symbols; the dates of each ascend.
+    extra : sequence of str
+        Columns to carry along beside the bars.
+
+    Yields
+    ------
+    symbol : str, or None for a flat frame
+    rows : slice or ndarray of intp
+        Where its rows are in the frame.
+    series : Series
+    """
+    if not isinstance(frame.index, pd.MultiIndex):
+        yield None, slice(0, len(frame)), Series.of(frame, extra)
+        return
+    if frame.index.nlevels != 2:
+        raise DataError(
+            f"A frame of many symbols has the index (symbol, date), not {frame.index.names}.",
+            remedy="Use the long form as get_historical_data() returns it for a list.",
+        )
+    names = [name for name in (*BARS, *extra) if name in frame]
+    dates = frame.index.levels[1]
+    codes = np.asarray(frame.index.codes[0])
+    order = np.argsort(codes, kind="stable")
+    sorted_codes = codes[order]
+    edges = np.flatnonzero(np.diff(sorted_codes, prepend=-2, append=-2))
+    whole = frame[names]
+    for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        rows: slice | npt.NDArray[np.intp] = order[begin:end]
+        if order[end - 1] - order[begin] == end - begin - 1:  # together, as usual
+            rows = slice(int(order[begin]), int(order[end - 1]) + 1)
+        part = whole.iloc[rows]
+        part.index = dates.take(np.asarray(frame.index.codes[1])[rows])
+        yield frame.index.levels[0][sorted_codes[begin]], rows, Series.of(part, extra)
+
+
+def evaluate(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Compute columns for every symbol of a frame.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As for :func:`split`; not changed.
+    columns : sequence of Column
+        Names must differ.
+
+    Returns
+    -------
+    pandas.DataFrame
+        float64, the rows and index of the frame, one column each, in the order given; NaN
+        where undefined, never infinite. No value depends on another symbol, save those of
+        cross-sectional columns (``xs_``), which compare within one date.
+
+    Raises
+    ------
+    DataError
+        An input is missing, a name is given twice, or dates do not ascend.
+    """
+    names = [column.name for column in columns]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise DataError(
+            f"Columns asked for twice: {', '.join(sorted(twice))}.", remedy="Name each once."
+        )
+    extra = tuple(dict.fromkeys(n for c in columns for n in c.inputs if n not in BARS))
+    block = np.full((len(columns), len(frame)), np.nan)
+    for symbol, rows, series in split(frame, extra):
+        try:
+            for values, column in zip(block, columns, strict=True):
+                values[rows] = column.values(series)
+        except DataError as error:
+            if error.symbol is None:
+                error.symbol = symbol
+            raise
+    across = [(i, column.across) for i, column in enumerate(columns) if column.across is not None]
+    if across:
+        dates = _dates(frame)
+        for i, compare in across:
+            block[i] = compare(block[i], dates)
+    return pd.DataFrame(block.T, index=frame.index, columns=pd.Index(names), copy=False)
+
+
+def _dates(frame: pd.DataFrame) -> npt.NDArray[np.datetime64]:
+    index = pd.DatetimeIndex(frame.index.get_level_values(-1))
+    if index.tz is not None:
+        index = index.tz_convert(None)
+    return index.as_unit("ns").to_numpy()
