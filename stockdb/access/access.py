@@ -14,6 +14,7 @@ from stockdb.access import files, shape
 from stockdb.access.chains import ChainFilter, read_chain
 from stockdb.access.history import HistoryRequest, read_history
 from stockdb.access.provenance import ProvenanceLog
+from stockdb.access.reference import Reference
 from stockdb.core.cache import open_cache
 from stockdb.core.chains import ChainReader
 from stockdb.core.diagnose import ConnectionReport, diagnose
@@ -49,6 +50,7 @@ class Access:
         self.reader = Reader(settings, self.store, self.cache)
         self.chains = ChainReader(settings, self.store, self.cache, self.reader.discovery)
         self.provenance = ProvenanceLog()
+        self.reference = Reference(settings, self.store, self.cache, self.provenance)
 
     def __repr__(self) -> str:
         return f"Access({self.store!r})"
@@ -133,6 +135,18 @@ class Access:
     def datasets(self) -> pd.DataFrame:
         """List the configured datasets and whether the bucket holds them."""
         return files.datasets(self.settings, self.store)
+
+    def splits(self, symbol: str | None = None, *, required: bool = True) -> pd.DataFrame | None:
+        """Read splits; see :meth:`stockdb.access.reference.Reference.events`."""
+        return self.reference.events("splits", symbol, required=required)
+
+    def dividends(self, symbol: str | None = None, *, required: bool = True) -> pd.DataFrame | None:
+        """Read dividends; see :meth:`stockdb.access.reference.Reference.events`."""
+        return self.reference.events("dividends", symbol, required=required)
+
+    def treasury(self, *, percent: bool = False, required: bool = True) -> pd.DataFrame | None:
+        """Read rates; see :meth:`stockdb.access.reference.Reference.treasury`."""
+        return self.reference.treasury(percent=percent, required=required)
 
     def option_dates(self) -> pd.DatetimeIndex:
         """All dates with an options file, over all options datasets."""
