@@ -161,7 +161,6 @@ class CacheFiles:
 
     def _publish(self, name: str, entry: Entry, accessed: float, validated: float) -> int:
         path = self.path(name)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileNotFoundError):
             # A time in the future says nothing: a clock was set back.
             if validated < os.stat(path, follow_symlinks=False).st_mtime <= accessed:
@@ -173,12 +172,20 @@ class CacheFiles:
                     try_lock(descriptor)  # says that its writer lives, see `dead`
                 nbytes = write(descriptor, entry.table, entry.metadata)
                 os.utime(descriptor, ns=(_ns(accessed), _ns(validated)))
-                os.replace(draft, path)
+                self._into_place(draft, path)
             except BaseException:
                 with suppress(OSError):
                     os.unlink(draft)
                 raise
         return nbytes
+
+    @staticmethod
+    def _into_place(draft: Path, path: Path) -> None:
+        try:
+            os.replace(draft, path)
+        except FileNotFoundError:  # nearly always, the folder is there
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            os.replace(draft, path)
 
     def dead(self) -> Iterator[Path]:
         """Temporary files whose writer is gone: nobody holds their lock."""

@@ -3,15 +3,20 @@
 A lock (``flock``) belongs to an open file, not to a process: it ends with the last descriptor,
 so a killed holder releases at once, but a forked child would hold on with its copy. Files that
 carry a lock are therefore opened with :func:`opened`, which keeps them out of children.
+
+Where the system locks single bytes for an open file (Linux), all names share one file: making
+a file takes longer than all else here, and strangers never wait for each other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import struct
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
@@ -24,6 +29,9 @@ except ImportError:  # Windows: threads are serialised, processes may fetch twic
 
 __all__ = ["SingleFlight", "opened", "try_lock"]
 
+#: Lock commands of an open file's own bytes, as ``fcntl`` names them; None where there are none.
+_BYTES: Final = getattr(fcntl, "F_OFD_SETLK", None) if sys.maxsize > 2**32 else None
+_FLOCK: Final = struct.Struct("@hhqqi0q")  # type, whence, start, length, process
 _STRIPES: Final = 128
 _FIRST_NAP: Final = 0.002
 _LONGEST_NAP: Final = 0.05
@@ -72,6 +80,20 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def _try_byte(descriptor: int, byte: int) -> bool:
+    """Take the lock of one byte, which need not be there; see :func:`try_lock`."""
+    try:
+        _byte_lock(descriptor, byte, fcntl.F_WRLCK)
+    except (BlockingIOError, PermissionError):  # both are allowed to say "held"
+        return False
+    return True
+
+
+def _byte_lock(descriptor: int, byte: int, kind: int) -> None:
+    assert _BYTES is not None
+    fcntl.fcntl(descriptor, _BYTES, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
+
+
 class _Named:
     """A lock that can be referred to weakly."""
 
@@ -87,7 +109,7 @@ class SingleFlight:
     Parameters
     ----------
     directory : pathlib.Path
-        Holds the lock files, at most 128.
+        Holds the lock file; without locks of single bytes, up to 128 of them.
 
     Notes
     -----
@@ -118,19 +140,31 @@ class SingleFlight:
 
     @contextmanager
     def _file_lock(self, name: str, until: float) -> Iterator[bool]:
-        stripe = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % _STRIPES
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+        by_byte = _BYTES is not None
+        path = self._directory / ("flights" if by_byte else f"{number % _STRIPES:03x}")
         with ExitStack() as stack:
             locked = False
             with suppress(OSError):  # full, read-only, no locks or no descriptors: go without
-                path = self._directory / f"{stripe:03x}"
                 descriptor = stack.enter_context(opened(path, os.O_RDWR | os.O_CREAT))
-                locked = _wait_for(descriptor, until)
+                if by_byte:
+                    locked = _wait_for(lambda: _try_byte(descriptor, number), until)
+                    stack.callback(_release, descriptor, number)
+                else:
+                    locked = _wait_for(lambda: try_lock(descriptor), until)
             yield locked
 
 
-def _wait_for(descriptor: int, until: float) -> bool:
+def _release(descriptor: int, byte: int) -> None:
+    """Let go at once, whoever may have a copy of the descriptor; none if this is a fork."""
+    if descriptor in _open_here:
+        with suppress(OSError):
+            _byte_lock(descriptor, byte, fcntl.F_UNLCK)
+
+
+def _wait_for(attempt: Callable[[], bool], until: float) -> bool:
     nap = _FIRST_NAP
-    while not try_lock(descriptor):
+    while not attempt():
         if time.monotonic() + nap > until:
             return False
         time.sleep(nap)
