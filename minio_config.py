@@ -26,6 +26,8 @@ CACHE_CONFIG = Cache(
     cache_max_bytes=10 * 1024**3,
     cache_max_entry_age_days=30,
     listing_ttl_seconds=300,
+    twin_prefix=None,  # "twins/": where `python -m stockdb compact` writes columnar twins of
+    twin_bucket=None,  # options files, and every chain read looks for them; None: the same bucket
 )
 
 VALIDATION_CONFIG = Validation(

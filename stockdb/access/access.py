@@ -48,7 +48,7 @@ class Access:
         self.store = ObjectStore(settings)
         self.cache = open_cache(settings.cache)
         self.reader = Reader(settings, self.store, self.cache)
-        self.chains = ChainReader(settings, self.store, self.cache, self.reader.discovery)
+        self.chains = ChainReader(settings, self.store, self.cache, self.reader.days)
         self.provenance = ProvenanceLog()
         self.reference = Reference(settings, self.store, self.cache, self.provenance)
 
@@ -87,7 +87,7 @@ class Access:
         place = self.chains.place(date)
         chosen = self.settings.validation.verify_order if verify is None else verify
         facts = self.chains.explain(symbol, place, verify=chosen)
-        rows = [{**asdict(step), "key": place.key, "size": facts.size} for step in plan(facts)]
+        rows = [{**asdict(step), "key": place.where, "size": facts.size} for step in plan(facts)]
         return pd.DataFrame(rows)
 
     def request(
@@ -150,7 +150,7 @@ class Access:
 
     def option_dates(self) -> pd.DatetimeIndex:
         """All dates with an options file, over all options datasets."""
-        return files.option_dates(self.settings, self.reader.discovery)
+        return files.option_dates(self.chains)
 
     def download(self, key: str, path: Path) -> Path:
         """Copy one object to a file, all of it or nothing."""
@@ -161,6 +161,7 @@ class Access:
 
     def close(self) -> None:
         """Let go of connections."""
+        self.chains.twins.close()
         self.store.close()
 
 

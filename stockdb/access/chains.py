@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from stockdb.access.provenance import ATTRS, ProvenanceLog, worst_freshness
-from stockdb.core.chains import Chain, ChainReader, Place
+from stockdb.core.chains import Chain, ChainReader
+from stockdb.core.days import Place
 from stockdb.core.reader import Origin, ReadPolicy
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.types import DateLike, parse_date, parse_symbol
@@ -189,8 +190,10 @@ def read_chain(
     verify: bool,
 ) -> pd.DataFrame:
     """Read one chain as a frame; see ``MinIODataIntegration.get_option_chain``."""
-    place = day if isinstance(day, Place) else reader.place(day)
-    chain = reader.chain(symbol, place, policy, verify=verify)
+    if isinstance(day, Place):
+        chain = reader.chain(symbol, day, policy, verify=verify)
+    else:
+        chain = reader.on(symbol, day, policy, verify=verify)
     frame, spot = chain_frame(chain, symbol, wanted)
     reason = None
     if frame.empty:

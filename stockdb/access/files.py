@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import secrets
+import warnings
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
 from stockdb.core.catalog import template
-from stockdb.core.discovery import Discovery
+from stockdb.core.chains import ChainReader
+from stockdb.core.compact import CompactedDay, compact
 from stockdb.core.store import ObjectStore
-from stockdb.errors import DataError, NotFoundError
+from stockdb.errors import ArchiveError, DataError, NotFoundError
 from stockdb.settings import Settings
+from stockdb.types import DateRange
 
-__all__ = ["datasets", "download", "option_dates"]
+_ZONE: Final = "America/New_York"
+
+__all__ = ["compact_options", "datasets", "download", "option_dates"]
 
 
 def datasets(settings: Settings, store: ObjectStore) -> pd.DataFrame:
@@ -40,13 +47,37 @@ def datasets(settings: Settings, store: ObjectStore) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("dataset")
 
 
-def option_dates(settings: Settings, discovery: Discovery) -> pd.DatetimeIndex:
-    """All dates with an options file, over all options datasets."""
-    found: set[dt.date] = set()
-    for name, dataset in settings.datasets.items():
-        if dataset.kind == "options" and dataset.duplicate_of is None:
-            found |= set(discovery.dates(name))
+def option_dates(chains: ChainReader) -> pd.DatetimeIndex:
+    """All dates with options; see ``MinIODataIntegration.list_option_dates``."""
+    broken: list[ArchiveError] = []
+    found = chains.places(broken=broken)
+    for error in broken:
+        warnings.warn(f"Dates in an archive are not listed: {error.message}", stacklevel=4)
     return pd.DatetimeIndex(sorted(found), name="date").as_unit("ns")
+
+
+def compact_options(
+    chains: ChainReader,
+    wanted: DateRange,
+    *,
+    dry_run: bool,
+    on_day: Callable[[CompactedDay], None] | None,
+) -> pd.DataFrame:
+    """Write twins; see ``MinIODataIntegration.compact_options``."""
+    first, last = wanted.first_day(_ZONE), wanted.last_day(_ZONE)
+    done = []
+    for day in compact(
+        chains,
+        None if first is None else first.date(),
+        None if last is None else last.date(),
+        dry_run=dry_run,
+    ):
+        done.append(day)
+        if on_day is not None:
+            on_day(day)
+    names = [known.name for known in fields(CompactedDay)]
+    frame = pd.DataFrame([asdict(day) for day in done], columns=names)
+    return frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[ns]"))
 
 
 def download(store: ObjectStore, key: str, path: Path) -> Path:

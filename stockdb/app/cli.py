@@ -1,4 +1,4 @@
-"""``python -m stockdb``: demo, doctor, ls, cache, verify."""
+"""``python -m stockdb``: demo, doctor, ls, cache, compact, verify."""
 
 from __future__ import annotations
 
@@ -95,6 +95,39 @@ def ls(
             rows = [{"key": f.key, "size": f.size, "etag": f.etag} for f in files]
             text = "\n".join(f"{f.size:>14,}  {f.key}" for f in files) or "nothing there"
     print(json.dumps(rows, indent=2) if json_output else text)
+
+
+@app.command()
+def compact(
+    since: Annotated[str | None, typer.Option(help="First date, YYYY-MM-DD.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last date, included.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Write columnar twins of the options files, for all machines; never over an original."""
+    with MinIODataIntegration() as minio:
+        days = minio.compact_options(
+            since, until, dry_run=dry_run, on_day=None if json_output else _print_day
+        )
+    if json_output:
+        print(days.to_json(orient="records", date_format="iso", indent=2))
+    else:
+        counts = days["state"].value_counts().to_dict()
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+        made = days[days["state"] == "written"]
+        print(f"{len(days)} days: {listed or 'no options files in the range'}")
+        if len(made):
+            before, after = int(made["source_bytes"].sum()), int(made["twin_bytes"].sum())
+            print(f"{before:,} bytes of files, {after:,} bytes of twins written")
+    if (days["state"] == "failed").any():
+        raise typer.Exit(1)
+
+
+def _print_day(day: Any) -> None:
+    text = f"{day.date or ''!s:<10}  {day.state:<8}  {day.source_bytes:>13,} bytes  {day.key}"
+    if day.state == "written":
+        text += f"  -> {day.twin_bytes:,} bytes, {day.rows:,} rows, {day.seconds:.1f} s"
+    print(text + (f"  {day.reason}" if day.reason else ""), flush=True)
 
 
 @app.command()

@@ -17,7 +17,8 @@ import pyarrow as pa
 from stockdb.core import planner
 from stockdb.core.cache import Cached, DiskCache, NoCache
 from stockdb.core.catalog import symbol_not_found
-from stockdb.core.discovery import Discovery
+from stockdb.core.dayfile import DayFile, is_parquet, open_day
+from stockdb.core.days import Days, Place
 from stockdb.core.entry import Entry
 from stockdb.core.freshness import Freshness
 from stockdb.core.kept import FileIndex, Kept, Version
@@ -25,40 +26,24 @@ from stockdb.core.ranges import RangeReader
 from stockdb.core.reader import Origin, ReadPolicy, iso
 from stockdb.core.store import ObjectStore
 from stockdb.core.transport import Deadline
-from stockdb.core.ways import Found, Sheet, is_parquet, known_bad_rows, read_way
+from stockdb.core.twins import Twin
+from stockdb.core.twinstore import TwinStore
+from stockdb.core.ways import Found, Sheet, known_bad_rows, read_way
 from stockdb.errors import (
-    DataError,
+    ArchiveError,
     DateNotFoundError,
     DeadlineError,
+    NotFoundError,
     ObjectChangedError,
     SymbolNotFoundError,
     UnavailableError,
 )
-from stockdb.settings import Dataset, Settings
+from stockdb.settings import Settings
 
-__all__ = ["Chain", "ChainReader", "Place"]
+__all__ = ["Chain", "ChainReader"]
 
 _LOOPBACK_BANDWIDTH: Final = 1e9
 _HELD_STATES: Final = {"fresh", "revalidated", "stale", "offline"}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the options of one day are.
-
-    Attributes
-    ----------
-    name : str
-        Of the dataset.
-    dataset : Dataset
-    key : str
-    date : datetime.date
-    """
-
-    name: str
-    dataset: Dataset
-    key: str
-    date: dt.date
 
 
 @dataclass(frozen=True)
@@ -90,26 +75,36 @@ class ChainReader:
     settings : Settings
     store : ObjectStore
     cache : DiskCache or NoCache
-    discovery : Discovery
+    days : Days
     """
 
     settings: Settings
     store: ObjectStore
     cache: DiskCache | NoCache
-    discovery: Discovery
+    days: Days
 
     def __post_init__(self) -> None:
         self._kept = Kept(self.cache, self.store.identity)
+        self.twins = TwinStore(self.settings, self.store)
         self._selectable = True
 
-    def places(self) -> dict[dt.date, Place]:
-        """List all dates with an options file, ascending; the first dataset wins."""
-        found: dict[dt.date, Place] = {}
-        for name, dataset in self.settings.datasets.items():
-            if dataset.kind == "options" and dataset.duplicate_of is None:
-                for date, key in self.discovery.dates(name).items():
-                    found.setdefault(date, Place(name, dataset, key, date))
-        return dict(sorted(found.items()))
+    def places(
+        self,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        *,
+        broken: list[ArchiveError] | None = None,
+    ) -> dict[dt.date, Place]:
+        """List the dates with options, in files of their own and in archives; ascending.
+
+        Parameters
+        ----------
+        first, last : datetime.date, optional
+            Both included.
+        broken : list, optional
+            Takes the archives that cannot be read; without it the first of them raises.
+        """
+        return self.days.places("options", first, last, broken=broken)
 
     def place(self, date: dt.date | None) -> Place:
         """Find the file of a date, or the newest one.
@@ -119,6 +114,16 @@ class ChainReader:
         DateNotFoundError
             No file for the date; the neighbours are named.
         """
+        # An archive is looked into only where nothing else has the date.
+        found = self.days.places("options", archives=False)
+        if date is None and found:
+            return found[max(found)]
+        if date in found:
+            return found[date]
+        if date is not None:
+            inside = self.places(date, date)
+            if date in inside:
+                return inside[date]
         found = self.places()
         if not found:
             keys = [d.key for d in self.settings.datasets.values() if d.kind == "options"]
@@ -128,8 +133,6 @@ class ChainReader:
             )
         if date is None:
             return found[max(found)]
-        if date in found:
-            return found[date]
         before = max((d for d in found if d < date), default=None)
         after = min((d for d in found if d > date), default=None)
         near = " and ".join(str(d) for d in (before, after) if d is not None)
@@ -140,6 +143,30 @@ class ChainReader:
             before=None if before is None else str(before),
             after=None if after is None else str(after),
         )
+
+    def on(self, symbol: str, date: dt.date | None, policy: ReadPolicy, *, verify: bool) -> Chain:
+        """Read one underlying on a date, None being the newest.
+
+        A date's own file is asked for by its usual name; what that does not find, the listing
+        decides.
+
+        Raises
+        ------
+        DateNotFoundError
+            As :meth:`place`.
+        SymbolNotFoundError
+            As :meth:`chain`.
+        """
+        guess = None if date is None else self.days.usual("options", date)
+        if guess is not None:
+            try:
+                return self.chain(symbol, guess, policy, verify=verify)
+            except NotFoundError as error:
+                if isinstance(error, SymbolNotFoundError) or error.values.get("code") in {
+                    "NoSuchBucket"
+                }:
+                    raise
+        return self.chain(symbol, self.place(date), policy, verify=verify)
 
     def chain(self, symbol: str, place: Place, policy: ReadPolicy, *, verify: bool) -> Chain:
         """Read one underlying on one day.
@@ -184,10 +211,14 @@ class ChainReader:
         return _chain(symbol, place, cached)
 
     def explain(self, symbol: str, place: Place, *, verify: bool) -> planner.Facts:
-        """Gather what the planner goes by, at the price of one HEAD."""
+        """Gather what the planner goes by, at the price of a few small requests."""
         info = self.store.stat(place.key)
         version = _version(place, info.etag)
-        return self._facts(symbol, version, info.size, self._kept.index(version), verify)
+        index = self._kept.index(version)
+        deadline = Deadline(self.settings.performance.object_deadline)
+        shared = self.twins.open(place, info.etag, deadline) if index is None else None
+        size = info.size if place.member is None else place.member.compressed
+        return self._facts(symbol, version, size, index, shared, verify)
 
     def _now_proved(self, place: Place, entry: Entry) -> bool:
         """Whether rows that were assumed are of a version that was read in full since."""
@@ -205,81 +236,74 @@ class ChainReader:
             except ObjectChangedError:
                 if attempt == 2:
                     raise
+                if place.member is not None:  # its directory tells of the archive replaced
+                    place = self.days.again(place)
         raise AssertionError("unreachable")
 
     def _read(self, reader: RangeReader, symbol: str, place: Place, verify: bool) -> Entry:
-        head = self._head(reader, place)
-        version = _version(place, reader.etag)
+        file = open_day(place, reader, self.store)
+        version = file.version
         index = self._kept.index(version)
-        sheet = Sheet(
-            version,
-            reader,
-            head,
-            symbol,
-            place.date,
-            self.store,
-            self._kept,
-            index,
-            self.settings.validation.on_bad_rows,
-        )
-        if index is not None and not index.places(symbol):
-            known_bad_rows(sheet, index)
-            raise _absent(symbol, place, index.names)
-        found = None
-        for step in planner.plan(self._facts(symbol, version, reader.size, index, verify)):
+        shared = self.twins.open(place, version.etag, reader.deadline) if index is None else None
+        on_bad_rows = self.settings.validation.on_bad_rows
+        sheet = Sheet(file, symbol, self._kept, index, shared, on_bad_rows)
+        if sheet.known is not None and not sheet.known.places(symbol):
+            known_bad_rows(sheet, sheet.known)
+            raise _absent(symbol, place, sheet.known.names)
+        found = self._by_plan(sheet, self._facts(symbol, version, file.size, index, shared, verify))
+        if found.table is None:
+            raise _absent(symbol, place, found.names)
+        return self._entry(found, found.table, file, symbol)
+
+    def _by_plan(self, sheet: Sheet, facts: planner.Facts) -> Found:
+        for step in planner.plan(facts):
             try:
                 found = read_way(step.strategy, sheet)
             except UnavailableError:
                 if step.strategy != "select":
                     raise
                 self._selectable = False
+                continue
             if found is not None:
-                break
-        assert found is not None  # the last way is always exact
-        if found.table is None:
-            raise _absent(symbol, place, found.names)
-        return self._entry(found, found.table, reader, symbol, place)
-
-    def _head(self, reader: RangeReader, place: Place) -> bytes:
-        try:
-            return reader.read(0, planner.HEAD)
-        except ObjectChangedError:
-            # Asked for no version: an empty object, which has no range.
-            if self.store.stat(place.key).size > 0:
-                raise
-        raise DataError(
-            f"{place.key} is empty.", remedy="Upload the file again.", key=place.key, line=1
-        )
+                return found
+        raise AssertionError("the last way is always exact")
 
     def _facts(
-        self, symbol: str, version: Version, size: int, index: FileIndex | None, verify: bool
+        self,
+        symbol: str,
+        version: Version,
+        size: int,
+        index: FileIndex | None,
+        shared: Twin | None,
+        verify: bool,
     ) -> planner.Facts:
         spots = index.places(symbol) if index is not None else []
         placed = bool(spots) and all(spot["start"] >= 0 for spot in spots)
         twin = bool(spots) and all(
             self._kept.shard(version, spot["block"]) is not None for spot in spots
         )
-        loopback = self.store.endpoint.host in {"127.0.0.1", "::1", "localhost"}
+        loopback = self.store.endpoint.loopback
         return planner.Facts(
             size=size,
             ordered=version.dataset.order == "underlying",
             verify=verify,
             ranged=version.key.lower().endswith(".csv") and not is_parquet(version),
+            archived="!" in version.key,
             index_bytes=sum(spot["stop"] - spot["start"] for spot in spots) if placed else None,
             twin=twin,
+            shared_bytes=shared.cost(symbol) if shared is not None else None,
             selectable=self._selectable,
             bandwidth=_LOOPBACK_BANDWIDTH if loopback else self.settings.performance.bandwidth,
         )
 
-    def _entry(
-        self, found: Found, table: pa.Table, reader: RangeReader, symbol: str, place: Place
-    ) -> Entry:
+    def _entry(self, found: Found, table: pa.Table, file: DayFile, symbol: str) -> Entry:
         endpoint, bucket = self.store.identity
+        place, reader = file.place, file.reader
         return Entry(
             table,
             {
                 "dataset": place.name,
-                "key": place.key,
+                "key": place.where,
                 "symbol": symbol,
                 "spelt": table.column("underlying")[0].as_py(),
                 "endpoint": endpoint,
@@ -299,7 +323,7 @@ class ChainReader:
 
 
 def _version(place: Place, etag: str | None) -> Version:
-    return Version(place.key, etag, place.dataset)
+    return Version(place.where, etag, place.dataset)
 
 
 def _absent(symbol: str, place: Place, known: Sequence[str]) -> SymbolNotFoundError:
@@ -311,7 +335,7 @@ def _chain(symbol: str, place: Place, cached: Cached) -> Chain:
     asked = cached.state in {"fetched", "replaced"}
     origin = Origin(
         dataset=place.name,
-        key=place.key,
+        key=place.where,
         etag=metadata["etag"],
         version_id=metadata["version_id"],
         adjustment="none",

@@ -18,7 +18,7 @@ from stockdb.core.freshness import Freshness
 from stockdb.core.ranges import RangeReader
 from stockdb.core.store import ObjectInfo, ObjectStore
 from stockdb.core.transport import Deadline
-from stockdb.errors import ObjectChangedError
+from stockdb.errors import ArchiveError, ObjectChangedError
 from stockdb.settings import Dataset, Settings
 
 __all__ = ["Days", "Place"]
@@ -93,6 +93,7 @@ class Days:
         archives: bool = True,
         max_age: float | None = None,
         offline: bool = False,
+        broken: list[ArchiveError] | None = None,
     ) -> dict[dt.date, Place]:
         """List the days of all datasets of a kind, ascending.
 
@@ -107,6 +108,8 @@ class Days:
             Of the listings, in seconds.
         offline : bool
             Go by the listings that are kept.
+        broken : list, optional
+            Takes the archives that cannot be read; without it the first of them raises.
         """
         found: dict[dt.date, Place] = {}
         chosen = [
@@ -123,10 +126,48 @@ class Days:
                     found.setdefault(date, place)
         if archives:
             for info in self._archives(first, last, max_age, offline):
-                for place in self._members(info, chosen):
+                try:
+                    members = list(self._members(info, chosen))
+                except ArchiveError as error:
+                    if broken is None:
+                        raise
+                    broken.append(error)
+                    continue
+                for place in members:
                     if _inside(place.date, first, last):
                         found.setdefault(place.date, place)
         return dict(sorted(found.items()))
+
+    def usual(self, kind: str, date: dt.date) -> Place | None:
+        """Say where a day's file usually is, without asking: in the dataset that comes first.
+
+        None where that dataset cannot hold the date: a listing has to tell then.
+        """
+        for name, dataset in self._settings.datasets.items():
+            if dataset.kind == kind and dataset.duplicate_of is None:
+                names_day = template(dataset).fields & {"YYYY-MM-DD", "YYYYMMDD"}
+                if not names_day or not _covers(dataset, date):
+                    return None
+                return Place(name, dataset, template(dataset).key(date=date), date)
+        return None
+
+    def again(self, place: Place) -> Place:
+        """Find a day anew, by listings made now.
+
+        Raises
+        ------
+        ObjectChangedError
+            It is not there any more.
+        """
+        kind = place.dataset.kind
+        found = self.places(kind, place.date, place.date, max_age=0.0).get(place.date)
+        if found is None:
+            raise ObjectChangedError(
+                f"{place.where} is gone.",
+                remedy="Ask again with max_age=0.",
+                key=place.key,
+            )
+        return found
 
     def reader(self, place: Place, deadline: Deadline) -> RangeReader:
         """Open a place's object, pinned to the version that the listing saw."""

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 __all__ = ["Facts", "Step", "plan"]
 
-Strategy = Literal["twin", "index", "search", "select", "scan"]
+Strategy = Literal["twin", "index", "shared_twin", "search", "select", "scan"]
 
 #: Smaller files are read whole: a search would not move much less.
 SMALL: Final = 2 * 1024**2
@@ -20,6 +20,10 @@ CHAIN_BYTES: Final = 350 * 1024
 SELECT_RATE: Final = 50e6
 #: Bytes of a full read's requests.
 READ: Final = 2 * 1024**2
+#: Bytes of a shared twin's end, which says where everything is in it.
+FOOTER: Final = 128 * 1024
+#: Bytes asked of an archive or a twin to see which version it is.
+MAGIC: Final = 4
 #: Bytes from the beginning that every way reads: the header, and which version this is.
 HEAD: Final = 64 * 1024
 
@@ -43,6 +47,11 @@ class Facts:
         where the rows are not together.
     twin : bool
         Whether the columnar twin of this version is here.
+    shared_bytes : int or None
+        Bytes of the row groups that hold the symbol in the twin that ``compact`` wrote; None
+        where there is no such twin of this version.
+    archived : bool
+        Whether it is a member of an archive, which can only be inflated as a whole.
     selectable : bool
         Whether the server may know S3 Select.
     bandwidth : float
@@ -55,6 +64,8 @@ class Facts:
     ranged: bool = True
     index_bytes: int | None = None
     twin: bool = False
+    shared_bytes: int | None = None
+    archived: bool = False
     selectable: bool = False
     bandwidth: float = 20e6
 
@@ -65,7 +76,7 @@ class Step:
 
     Attributes
     ----------
-    strategy : {'twin', 'index', 'search', 'select', 'scan'}
+    strategy : {'twin', 'index', 'shared_twin', 'search', 'select', 'scan'}
     bytes, requests : int
         Estimates.
     proved : bool
@@ -90,14 +101,17 @@ def plan(facts: Facts) -> tuple[Step, ...]:
     >>> [step.strategy for step in plan(Facts(140_000_000, ordered=True, verify=True))]
     ['scan']
     """
-    head = min(HEAD, facts.size)
+    head = MAGIC if facts.archived else min(HEAD, facts.size)
     steps = []
     if facts.twin:
         steps.append(Step("twin", head, 1, True))
     if facts.index_bytes is not None:
         steps.append(Step("index", head + facts.index_bytes, 2, True))
-    large = facts.ranged and facts.size > SMALL
-    if not steps and large and facts.ordered and not facts.verify:
+    if facts.shared_bytes is not None:
+        steps.append(Step("shared_twin", head + MAGIC + FOOTER + facts.shared_bytes, 4, True))
+    large = facts.ranged and not facts.archived and facts.size > SMALL
+    whole = facts.twin or facts.index_bytes is not None  # it was read in full here
+    if large and facts.ordered and not (whole or facts.verify):
         steps.append(Step("search", head + SEARCH_BYTES + CHAIN_BYTES, SEARCH_REQUESTS, False))
     slow = facts.size / facts.bandwidth > facts.size / SELECT_RATE + 0.1
     if large and facts.selectable and slow:

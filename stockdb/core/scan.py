@@ -29,8 +29,9 @@ __all__ = [
     "blocks_of_table",
     "concerns",
     "index_table",
+    "in_blocks",
+    "inflated",
     "split",
-    "unzipped",
 ]
 
 #: Bytes parsed at once: what a read of a whole file needs in memory is some multiple of it.
@@ -116,8 +117,22 @@ def _block_end(data: bytes, at: int, cut: int) -> int:
     return data.rfind(b"\n", at, at + BLOCK) + 1 or data.find(b"\n", at, cut) + 1 or cut
 
 
-def unzipped(pieces: Iterator[bytes], key: str, limit: int) -> Iterator[tuple[int, bytes]]:
-    """Inflate a gzip file into blocks of whole lines; offsets are of the inflated text.
+def in_blocks(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Cut unpacked text into blocks of whole lines; offsets are of the unpacked text."""
+    data, begin = b"", 0
+    for out in pieces:
+        data += out
+        # What stays is no tiny block at the end.
+        while len(data) >= BLOCK + BLOCK // 4 and (whole := data.rfind(b"\n") + 1):
+            cut = min(_block_end(data, 0, len(data)), whole)
+            yield begin, data[:cut]
+            data, begin = data[cut:], begin + cut
+    if data:
+        yield begin, data
+
+
+def inflated(pieces: Iterator[bytes], key: str, limit: int) -> Iterator[bytes]:
+    """Inflate a gzip file.
 
     Parameters
     ----------
@@ -132,19 +147,7 @@ def unzipped(pieces: Iterator[bytes], key: str, limit: int) -> Iterator[tuple[in
     ArchiveError
         A damaged or endless stream.
     """
-    data, begin = b"", 0
-    for out in _inflated(pieces, key, max(_ALWAYS_ALLOWED, limit * _EXPANSION)):
-        data += out
-        # What stays is no tiny block at the end.
-        if len(data) >= BLOCK + BLOCK // 4 and (whole := data.rfind(b"\n") + 1):
-            cut = min(_block_end(data, 0, len(data)), whole)
-            yield begin, data[:cut]
-            data, begin = data[cut:], begin + cut
-    if data:
-        yield begin, data
-
-
-def _inflated(pieces: Iterator[bytes], key: str, most: int) -> Iterator[bytes]:
+    most = max(_ALWAYS_ALLOWED, limit * _EXPANSION)
     inflate, total, between = zlib.decompressobj(wbits=31), 0, False
     try:
         for piece in pieces:

@@ -13,9 +13,9 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from operator import gt
 from typing import Final
+
+import numpy as np
 
 from stockdb.core.columns import fold
 from stockdb.errors import DataError
@@ -30,17 +30,23 @@ __all__ = [
     "whole_lines",
 ]
 
-#: Probes sent together: each round divides the gap by one more than this.
+#: Probes sent together to a server that is far away, where waiting is what costs.
 PROBES: Final = 4
-ROUNDS: Final = 8
+#: Probes of one search at most; halving alone needs fewer than this for any file.
+MOST: Final = 28
 #: Bytes around a probe: enough for a few lines of a hundred bytes.
 WINDOW: Final = 2048
 _LONGEST_LINE: Final = 1 << 20
-#: The search ends when the bytes that may or may not belong to the run are this few.
+#: The search ends when the bytes that may or may not belong to the run are this few: one more
+#: probe would cost more than reading them.
 SLACK: Final = 192 * 1024
+_SLACK_SHARE: Final = 0.004
 #: Larger runs are cut line by line, which takes less memory.
 _PLAIN: Final = 4 << 20
-_SLACK_SHARE: Final = 0.002
+#: How far from a guess the probes stand, as a share of the gap: names are not spread evenly.
+_MARGIN: Final = 0.04
+#: Names up to this length are compared as one number.
+_NAME: Final = 8
 #: The run itself is read in parts of at least so many bytes, and in so many parts at most.
 _CHUNK: Final = 1 << 20
 _CHUNKS: Final = 8
@@ -192,7 +198,12 @@ def read_layout(head: bytes, names: Sequence[str], key: str, own: Mapping[str, s
 
 
 def find_run(
-    read_many: ReadMany, layout: Layout, size: int, symbol: bytes, known: Known
+    read_many: ReadMany,
+    layout: Layout,
+    size: int,
+    symbol: bytes,
+    known: Known,
+    probes: int = PROBES,
 ) -> tuple[int, bytes] | None:
     """Find the bytes that hold all rows of one underlying, if the file is sorted.
 
@@ -206,6 +217,9 @@ def find_run(
     symbol : bytes
     known : Known
         Lines seen before; grows.
+    probes : int
+        Sent together. Each costs some work on both sides, each round a wait: near a server
+        one by one is fastest.
 
     Returns
     -------
@@ -219,13 +233,18 @@ def find_run(
         Something seen is not in the declared order.
     """
     slack = max(SLACK, int(size * _SLACK_SHARE))
+    unsure, guessing = 2 * size, True
     try:
-        for _ in range(ROUNDS):
+        for _ in range(-(-MOST // probes)):
             gaps = _gaps(known, layout, size, symbol)
-            if sum(stop - start for start, stop in gaps) <= slack:
+            left = sum(stop - start for start, stop in gaps)
+            if left <= slack:
                 break
-            probes = _probe(read_many, layout, size, _offsets(gaps))
-            if not any([known.add(probe) for probe in probes]):
+            # Where a guess misled, the next round divides evenly.
+            guessing, unsure = left <= unsure / 2 or not guessing, left
+            guess = _guess(known, symbol) if guessing and len(gaps) == 1 else None
+            offsets = _offsets(gaps, probes) if guess is None else _near(gaps[0], guess, probes)
+            if not any([known.add(seen) for seen in _probe(read_many, layout, size, offsets)]):
                 break  # the gaps hold no further line starts
         gaps = _gaps(known, layout, size, symbol)
         first, last = gaps[0][0], gaps[-1][1]
@@ -256,15 +275,43 @@ def _gaps(known: Known, layout: Layout, size: int, symbol: bytes) -> list[tuple[
     return [(low, same[0].at), (same[-1].at, high)]
 
 
-def _offsets(gaps: list[tuple[int, int]]) -> list[int]:
+def _offsets(gaps: list[tuple[int, int]], probes: int) -> list[int]:
     """Spread the probes over the gaps, by their length."""
     total = sum(stop - start for start, stop in gaps)
     found = []
     for start, stop in gaps:
         length = stop - start
-        count = max(1, round(PROBES * length / total)) if length else 0
+        count = max(1, round(probes * length / total)) if length else 0
         found += [start + length * (i + 1) // (count + 1) for i in range(count)]
     return found
+
+
+def _guess(known: Known, symbol: bytes) -> float | None:
+    """Guess where in the gap a symbol stands, by its letters: 0 at its beginning, 1 at its end."""
+    before, _, after = known.around(symbol)
+    low = _rank(before.underlying) if before else 0.0
+    high = _rank(after.underlying) if after else 1.0
+    return (_rank(symbol) - low) / (high - low) if high > low else None
+
+
+def _rank(name: bytes) -> float:
+    """Make a number of a name, in the order of names: capital letters count, others little."""
+    rank, share = 0.0, 1.0
+    for byte in name[:_NAME]:
+        share /= 28
+        rank += share * min(max(byte - 63, 1), 27)
+    return rank
+
+
+def _near(gap: tuple[int, int], guess: float, probes: int) -> list[int]:
+    """Place the probes around a guess, so that they are likely to have the symbol between them."""
+    start, length = gap[0], gap[1] - gap[0]
+    if probes == 1:  # beyond it, as seen from the nearer end: most of the gap is then cut off
+        steps = [1.0 if guess < 0.5 else -1.0]
+    else:
+        steps = [2.0 * i - probes + 1 for i in range(probes)]
+    shares = (min(max(guess + step * _MARGIN, 0.02), 0.98) for step in steps)
+    return [start + int(length * share) for share in dict.fromkeys(shares)]
 
 
 def _probe(read_many: ReadMany, layout: Layout, size: int, offsets: list[int]) -> list[Probe]:
@@ -316,17 +363,29 @@ def _cut(data: bytes, first: int, layout: Layout, symbol: bytes) -> tuple[int, b
 
 def _cut_plain(data: bytes, column: int, symbol: bytes) -> tuple[int, int] | None:
     """Find the run as :func:`_cut` does, fast; None where anything about the lines is odd."""
-    if column < 1 or b'"' in data or b"\r" in data:
+    if column < 1 or len(symbol) > _NAME or any(odd in data for odd in (b'"', b"\r", b"\0")):
         return None
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    try:
-        names = [line.split(b",", column + 1)[column] for line in lines]
-    except IndexError:  # a blank line, say
+    text = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(text == 10)
+    if not data.endswith(b"\n"):
+        ends = np.append(ends, len(data))
+    commas = np.flatnonzero(text == 44)
+    fields, rest = divmod(len(commas), len(ends))
+    if rest or fields <= column:
         return None
-    if any(map(gt, names, islice(names, 1, None))):
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    grid = commas.reshape(-1, fields)
+    first, size = grid[:, column - 1] + 1, grid[:, column] - grid[:, column - 1] - 1
+    if (grid[:, 0] < begins).any() or (grid[:, -1] > ends).any() or size.max() > _NAME:
+        return None  # a blank line or a short one, say
+    names = np.zeros(len(ends), np.uint64)
+    for i in range(int(size.max())):
+        held = size > i
+        names[held] |= text[first[held] + i].astype(np.uint64) << np.uint64(8 * (_NAME - 1 - i))
+    if (names[1:] < names[:-1]).any():
         return None
-    low, high = bisect_left(names, symbol), bisect_right(names, symbol)
-    begin = sum(map(len, lines[:low])) + low
-    return begin, min(begin + sum(map(len, lines[low:high])) + high - low, len(data))
+    wanted = np.uint64(int.from_bytes(symbol.ljust(_NAME, b"\0"), "big"))
+    low, high = (int(np.searchsorted(names, wanted, side)) for side in ("left", "right"))
+    if low == high:
+        return 0, 0
+    return int(begins[low]), min(int(ends[high - 1]) + 1, len(data))

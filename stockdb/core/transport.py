@@ -24,7 +24,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import certifi
 import urllib3
@@ -39,7 +39,6 @@ from stockdb.settings.endpoint import Endpoint
 
 __all__ = ["Deadline", "Pool", "Retry", "make_pool", "warn_about_safety"]
 
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 T = TypeVar("T")
 
 
@@ -384,7 +383,7 @@ def warn_about_safety(endpoint: Endpoint, verify: bool) -> None:
             "read the credentials.",
             stacklevel=4,
         )
-    if not endpoint.secure and endpoint.host not in _LOOPBACK:
+    if not endpoint.secure and not endpoint.loopback:
         warnings.warn(
             f"{endpoint.url} is plain HTTP: data can be read and changed on the way.",
             stacklevel=4,

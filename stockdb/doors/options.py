@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -21,7 +21,10 @@ class OptionMethods:
     _access: Access
 
     def list_option_dates(self, symbol: str | None = None) -> pd.DatetimeIndex:
-        """List the dates for which the bucket holds an options file, ascending.
+        """List the dates for which the bucket holds options, ascending.
+
+        Files of their own and members of the yearly archives count alike; of an archive only
+        the directory is read, once for each version of it. One that cannot be read is warned of.
 
         Parameters
         ----------
@@ -128,7 +131,9 @@ class OptionMethods:
         ----------
         symbol : str
         start_date, end_date : date-like, optional
-            Quote dates, both included; None is open-ended.
+            Quote dates, both included; None is open-ended. Days that only an archive holds are
+            read where the range begins somewhere; otherwise ``df.attrs['stockdb']`` counts them
+            in ``archived_days_left_out``.
         expiration, dte, option_type, strikes, moneyness, verify
             As for :meth:`get_option_chain`, applied to each day.
         max_workers, progress
@@ -241,4 +246,45 @@ class OptionMethods:
         """
         return self._access.explain(
             call, parse_symbol(symbol), None if date is None else parse_date(date), verify
+        )
+
+    def compact_options(
+        self,
+        start_date: DateLike | None = None,
+        end_date: DateLike | None = None,
+        *,
+        dry_run: bool = False,
+        on_day: Callable[[Any], None] | None = None,
+    ) -> pd.DataFrame:
+        """Write columnar twins of options files, which make every machine's chain reads cheap.
+
+        A twin is the day sorted by underlying, as Parquet, under ``twin_prefix`` or in
+        ``twin_bucket`` of CACHE_CONFIG. It is used only while the file that it was made of has
+        the same ETag, and is never written over a file of the bucket. Days whose twin stands
+        are left alone, so that a run that was broken off goes on where it was.
+
+        Parameters
+        ----------
+        start_date, end_date : date-like, optional
+            Both included; None is open-ended.
+        dry_run : bool
+            Say what would be written, and write nothing.
+        on_day : callable, optional
+            Takes each day as it is done, with the attributes of a row of the result.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a day: date, key, twin, state (``current``, ``to write``, ``written`` or
+            ``failed``), source_bytes, twin_bytes, underlyings, rows, seconds, reason.
+
+        Raises
+        ------
+        ConfigurationError
+            No place for twins is configured, or one where they would be taken for originals.
+        """
+        from stockdb.access.files import compact_options
+
+        return compact_options(
+            self._access.chains, parse_range(start_date, end_date), dry_run=dry_run, on_day=on_day
         )

@@ -11,9 +11,9 @@ import pandas as pd
 
 from stockdb.access import Access, Provenance
 from stockdb.access.chains import ChainFilter, history_note, read_chain
-from stockdb.core.chains import Place
+from stockdb.core.days import Place
 from stockdb.core.reader import ReadPolicy
-from stockdb.errors import DateNotFoundError, StockDBError, SymbolNotFoundError
+from stockdb.errors import ArchiveError, DateNotFoundError, StockDBError, SymbolNotFoundError
 from stockdb.scale.bulk import bar, parallel
 from stockdb.types import DateRange
 
@@ -41,9 +41,11 @@ def chain_history(
     """Read every day's chain in a range; see ``MinIODataIntegration.get_options_data``."""
     from joblib import delayed
 
-    places = _places(access, wanted)
+    broken: list[ArchiveError] = []
+    places, left_out = _places(access, wanted, broken)
     frames: list[pd.DataFrame] = []
-    errors: dict[str, StockDBError] = {}
+    # An archive that cannot be read is one failure; its days are not known.
+    errors: dict[str, StockDBError] = {error.key or "archive": error for error in broken}
     absent: dict[str, StockDBError] = {}
     origins = []
     tasks = (delayed(_read)(access, symbol, place, filters, policy, verify) for place in places)
@@ -58,6 +60,7 @@ def chain_history(
                 frames.append(outcome)
                 origins += list(provenance.origins) if provenance is not None else []
             advance()
+    asked = len(places) + len(broken)
     if not frames and not errors:
         first_absent = next(iter(absent.values()))
         if len(places) == 1:
@@ -70,11 +73,11 @@ def chain_history(
     if errors and (strict or not frames):
         first = next(iter(errors.values()))
         values = {**first.values, "errors": errors}
-        more = f" ({len(errors)} of {len(places)} days failed)"
+        more = f" ({len(errors)} of {asked} days failed)"
         raise type(first)(first.message + more, remedy=first.remedy, **values)
     if errors:
         warnings.warn(
-            f"{len(errors)} of {len(places)} days of {symbol} failed: "
+            f"{len(errors)} of {asked} days of {symbol} failed: "
             + "; ".join(f"{day}: {error.message}" for day, error in list(errors.items())[:5]),
             stacklevel=_callers_level(),
         )
@@ -84,28 +87,39 @@ def chain_history(
     # Small, because pandas copies it with every selection.
     note["errors"] = {day: error.message for day, error in list(errors.items())[:_SHOWN]}
     note |= {"days": len(frames), "failed_days": len(errors), "absent_days": len(absent)}
+    if left_out:
+        note["archived_days_left_out"] = left_out
     if result.empty:
         note["empty_reason"] = "the filters leave no row of any day"
     result.attrs = {"stockdb": note}
     return result
 
 
-def _places(access: Access, wanted: DateRange) -> list[Place]:
-    found = access.chains.places()
+def _places(
+    access: Access, wanted: DateRange, broken: list[ArchiveError]
+) -> tuple[list[Place], int]:
+    """Find the days of a range, and how many of an open-ended one stay in their archives.
+
+    A day in an archive has to be inflated as a whole, and an open-ended range would move years
+    of them: as for bars, they are read only for a range that begins somewhere.
+    """
     zone = "America/New_York"
     first, last = wanted.first_day(zone), wanted.last_day(zone)
-    chosen = [
-        place
-        for date, place in found.items()
-        if (first is None or date >= first.date()) and (last is None or date <= last.date())
-    ]
-    if not chosen:
-        held = f"{min(found)} to {max(found)}" if found else "none at all"
+    found = access.chains.places(
+        None if first is None else first.date(),
+        None if last is None else last.date(),
+        broken=broken,
+    )
+    own = [place for place in found.values() if place.member is None]
+    chosen = own if first is None and own else list(found.values())
+    if not chosen and not broken:
+        held = access.chains.places()
+        listed = f"{min(held)} to {max(held)}" if held else "none at all"
         raise DateNotFoundError(
             "The bucket holds no options file in the range.",
-            remedy=f"Files are held from {held}; list_option_dates() has all.",
+            remedy=f"Files are held from {listed}; list_option_dates() has all.",
         )
-    return chosen
+    return chosen, len(found) - len(chosen)
 
 
 def _read(

@@ -35,6 +35,11 @@ class Endpoint:
         return urlsplit(self.url).hostname or self.netloc
 
     @property
+    def loopback(self) -> bool:
+        """Whether it is on this very machine."""
+        return self.host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
     def port(self) -> int:
         """Port, with the scheme's default."""
         return urlsplit(self.url).port or (443 if self.secure else 80)

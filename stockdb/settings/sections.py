@@ -123,6 +123,11 @@ class Cache(Section):
         Entries not validated for this long go.
     listing_ttl_seconds : float
         How long a listing of symbols or dates is trusted.
+    twin_prefix : str or None
+        Where ``python -m stockdb compact`` puts the columnar twins of option files, and every
+        read looks for them. None for both this and ``twin_bucket``: there are none.
+    twin_bucket : str or None
+        Bucket of the twins; None is the bucket of the originals.
     """
 
     cache_enabled: bool = True
@@ -131,6 +136,8 @@ class Cache(Section):
     cache_max_bytes: int = Field(default=10 * 1024**3, gt=0)
     cache_max_entry_age_days: float = Field(default=30.0, gt=0)
     listing_ttl_seconds: float = Field(default=300.0, ge=0)
+    twin_prefix: str | None = None
+    twin_bucket: str | None = None
 
 
 class Validation(Section):

@@ -179,7 +179,9 @@ class TestManyDays:
     ) -> None:
         client = client_factory(bucket)
         real, calls = client._access.chains.places, []
-        monkeypatch.setattr(client._access.chains, "places", lambda: calls.append(1) or real())
+        monkeypatch.setattr(
+            client._access.chains, "places", lambda *a, **k: calls.append(1) or real(*a, **k)
+        )
         client.get_options_data("A")
         assert len(calls) == 1
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from stockdb.core import planner, scan, search
 from stockdb.core.cache import Cached
-from stockdb.core.chains import Chain, ChainReader, Place
+from stockdb.core.chains import Chain, ChainReader
+from stockdb.core.days import Days, Place
 from stockdb.core.discovery import Discovery
 from stockdb.core.entry import Entry
 from stockdb.core.freshness import Freshness
@@ -164,7 +165,8 @@ SETTINGS = load_settings(
 def reader_of(store: MemoryStore, config: Any = SETTINGS) -> ChainReader:
     cache: Any = DictCache()
     any_store: Any = store
-    return ChainReader(config, any_store, cache, Discovery(config, any_store, cache))
+    discovery = Discovery(config, any_store, cache)
+    return ChainReader(config, any_store, cache, Days(config, any_store, cache, discovery))
 
 
 def store_of(data: bytes, kind: type[MemoryStore] = MemoryStore) -> MemoryStore:

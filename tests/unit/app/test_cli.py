@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from minio import Minio
 
 from minio_data_integration import MinIODataIntegration
 from stockdb.app.cli import main
@@ -259,3 +261,48 @@ class TestDemo:
         _, err = process.communicate(timeout=60)
         assert process.returncode != 0
         self.assert_nothing_left(tmp_path)
+
+
+class TestCompact:
+    ROW = "O:A230120C00010000,A,2023-01-20,call,10,A,1,1,2,1,,0,{},,,,,\n"
+    HEAD = (
+        "contract,underlying,expiration,type,strike,style,bid,bid_size,ask,ask_size,volume,"
+        "open_interest,quote_date,delta,gamma,theta,vega,implied_volatility\n"
+    )
+
+    @pytest.fixture
+    def days(self, bucket: str, s3: Minio, tmp_path: Path) -> str:
+        """Two days of options, and a configuration with a place for twins."""
+        for day in ("2023-01-03", "2023-01-04"):
+            data = (self.HEAD + self.ROW.format(day)).encode()
+            key = f"options-complete/{day}options.csv"
+            s3.put_object(bucket, key, io.BytesIO(data), len(data))
+        (tmp_path / "minio_config.py").write_text(
+            "from stockdb.settings import Cache\nCACHE_CONFIG = Cache(twin_prefix='twins/')\n"
+        )
+        return bucket
+
+    def test_dry_run_then_written_then_current(self, run: Run, days: str, s3: Minio) -> None:
+        def twins() -> list[str | None]:
+            return [o.object_name for o in s3.list_objects(days, "twins/", recursive=True)]
+
+        status, out, _ = run("compact", "--dry-run")
+        assert status == 0 and out.count("to write") == 3 and not twins()
+        status, out, err = run("compact", "--since", "2023-01-04")
+        assert (status, err) == (0, "") and len(twins()) == 1
+        (line, summary, sizes) = out.splitlines()
+        assert line.startswith("2023-01-04  written") and "1 rows" in line
+        assert summary == "1 days: 1 written" and "bytes of twins written" in sizes
+        status, out, _ = run("compact", "--json")
+        assert [row["state"] for row in json.loads(out)] == ["written", "current"]
+        assert len(twins()) == 2
+
+    def test_a_day_that_fails_is_told_and_counts(self, run: Run, days: str, s3: Minio) -> None:
+        key = "options-complete/2023-01-03options.csv"
+        s3.put_object(days, key, io.BytesIO(b"<html>"), 6)
+        status, out, _ = run("compact")
+        assert status == 1 and "2 days: " in out and "1 failed" in out and "1 written" in out
+
+    def test_without_a_place_it_says_what_to_set(self, run: Run, bucket: str) -> None:
+        status, out, err = run("compact")
+        assert (status, out) == (1, "") and "twin_prefix" in err

@@ -89,7 +89,7 @@ class TestGzip:
         data = body(*["A"] * 60)
         each = -(-len(data) // streams)
         packed = b"".join(gzip.compress(data[i : i + each]) for i in range(0, len(data), each))
-        parts = list(scan.unzipped(self.pieces(packed + padding), "k", len(packed)))
+        parts = list(scan.in_blocks(scan.inflated(self.pieces(packed + padding), "k", len(packed))))
         assert b"".join(part for _, part in parts) == data
         assert all(part.endswith(b"\n") for _, part in parts)
         assert [at for at, _ in parts] == [
@@ -99,13 +99,13 @@ class TestGzip:
     @pytest.mark.parametrize("damage", [lambda z: z[:-3], lambda z: z + b"tail", lambda z: z[:40]])
     def test_damaged(self, damage: Any) -> None:
         with pytest.raises(ArchiveError):
-            list(scan.unzipped(self.pieces(damage(gzip.compress(body("A")))), "k", 100))
+            list(scan.inflated(self.pieces(damage(gzip.compress(body("A")))), "k", 100))
 
     def test_a_bomb(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(scan, "_ALWAYS_ALLOWED", 1000)
         packed = gzip.compress(b"\n" * 10**6)
         with pytest.raises(ArchiveError, match="more than"):
-            list(scan.unzipped(self.pieces(packed), "k", 100))
+            list(scan.inflated(self.pieces(packed), "k", 100))
 
 
 class TestIndex:
