@@ -202,7 +202,14 @@ class ChainReader:
         )
         how = (self.settings.validation.on_bad_rows, str(verify))
         name = self._kept.name(_version(place, None), "chain", symbol, *how)
-        cached = self.cache.get(name, wanted, fetch, wait=deadline.seconds / 2)
+        try:
+            cached = self.cache.get(name, wanted, fetch, wait=deadline.seconds / 2)
+        except ObjectChangedError:
+            if place.member is None:
+                raise
+            # Outside of the fetch, which holds a lock that the listing's may share.
+            place = self.days.again(place)
+            cached = self.cache.get(name, wanted, fetch, wait=deadline.seconds / 2)
         if not verify and cached.state in _HELD_STATES and self._now_proved(place, cached.entry):
             try:
                 return self.chain(symbol, place, policy, verify=True)
@@ -234,10 +241,8 @@ class ChainReader:
                 with RangeReader(self.store, place.key, deadline) as reader:
                     return self._read(reader, symbol, place, verify)
             except ObjectChangedError:
-                if attempt == 2:
+                if attempt == 2 or place.member is not None:  # its directory is of the old one
                     raise
-                if place.member is not None:  # its directory tells of the archive replaced
-                    place = self.days.again(place)
         raise AssertionError("unreachable")
 
     def _read(self, reader: RangeReader, symbol: str, place: Place, verify: bool) -> Entry:

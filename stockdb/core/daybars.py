@@ -21,11 +21,13 @@ from stockdb.core.entry import Entry
 from stockdb.core.freshness import Freshness
 from stockdb.core.parse import parse_bars
 from stockdb.core.transport import Deadline
+from stockdb.errors import UnavailableError
 from stockdb.settings import Settings
 
 __all__ = ["DayBars", "YearOfBars"]
 
 _FOR_EVER: Final = Freshness(float("inf"))
+_HELD_ONLY: Final = Freshness(float("inf"), offline=True)
 _TOGETHER: Final = 8
 
 
@@ -123,20 +125,13 @@ class DayBars:
         ).hexdigest()
         cost: list[tuple[int, int]] = []
 
-        def fetch(_: dict[str, Any] | None) -> Entry:
-            with ThreadPoolExecutor(_TOGETHER, thread_name_prefix="stockdb-days") as pool:
-                days = list(pool.map(lambda place: self._day(place, offline, cost), places))
-            rows = [_rows_of(day.table, symbol) for day in days]
-            bad = [row for day in days for row in day.metadata["bad_rows"]]
-            table = pa.concat_tables(rows, promote_options="default").combine_chunks()
-            return Entry(
-                _without_nulls(table),
-                {"symbol": symbol, "year": year, "fetched_at": time.time(), "bad_rows": bad[:100]},
-            )
-
-        wanted = Freshness(float("inf"))
         name = self._name("year", symbol, str(year), versions)
-        entry = self._cache.get(name, wanted, fetch, wait=5.0).entry
+        try:
+            entry = self._cache.get(name, _HELD_ONLY, _never, wait=0.0).entry
+        except UnavailableError:
+            # The days first: under the year's lock, a day whose lock is the same would wait.
+            made = self._assemble(symbol, year, places, offline, cost)
+            entry = self._cache.get(name, _FOR_EVER, lambda _: made, wait=0.0).entry
         return YearOfBars(
             year,
             entry.table,
@@ -145,6 +140,24 @@ class DayBars:
             sum(received for _, received in cost),
             entry.metadata["fetched_at"],
             entry.metadata["bad_rows"],
+        )
+
+    def _assemble(
+        self,
+        symbol: str,
+        year: int,
+        places: list[Place],
+        offline: bool,
+        cost: list[tuple[int, int]],
+    ) -> Entry:
+        with ThreadPoolExecutor(_TOGETHER, thread_name_prefix="stockdb-days") as pool:
+            days = list(pool.map(lambda place: self._day(place, offline, cost), places))
+        rows = [_rows_of(day.table, symbol) for day in days]
+        bad = [row for day in days for row in day.metadata["bad_rows"]]
+        table = pa.concat_tables(rows, promote_options="default").combine_chunks()
+        return Entry(
+            _without_nulls(table),
+            {"symbol": symbol, "year": year, "fetched_at": time.time(), "bad_rows": bad[:100]},
         )
 
     def _day(self, place: Place, offline: bool, cost: list[tuple[int, int]]) -> Entry:
@@ -182,3 +195,7 @@ def _without_nulls(table: pa.Table) -> pa.Table:
         if pa.types.is_floating(column.type) and column.null_count:
             table = table.set_column(number, name, pc.fill_null(column, np.nan))
     return table
+
+
+def _never(_: dict[str, Any] | None) -> Entry | None:
+    raise AssertionError("offline reads never fetch")

@@ -183,7 +183,8 @@ class Kept:
         if version.etag is not None:
             metadata = {**entry.metadata, "etag": version.etag}
             entry = Entry(entry.table, metadata)
-            self._cache.get(self.name(version, *parts), _FOR_EVER, lambda _: entry, wait=1.0)
+            # Whoever keeps it too keeps the same; and this may run under a lock of its stripe.
+            self._cache.get(self.name(version, *parts), _FOR_EVER, lambda _: entry, wait=0.0)
 
 
 def _first_lines(layout: search.Layout, head: bytes) -> search.Known:
