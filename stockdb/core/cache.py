@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from stockdb.core.cachefiles import SUFFIX, CacheFiles, Identity, Problem, identify, surplus
+from stockdb.core.catalog import spellings
 from stockdb.core.counters import NAMES, Counters
 from stockdb.core.entry import CorruptEntryError, Entry, read_metadata
 from stockdb.core.freshness import Freshness, Verdict, decide
@@ -190,8 +191,12 @@ class DiskCache:
         asked = self._clock()
         try:
             fresh = fetch(held.metadata if held else None)
-        except NotFoundError:
+        except NotFoundError as error:
             self._remove(self._files.path(name))  # gone, and so is the right to serve it
+            cost = error.values
+            self.counters.add(
+                requests=cost.get("requests", 1), bytes_fetched=cost.get("received", 0)
+            )
             raise
         except (UnavailableError, DeadlineError) as error:
             if found is None or not wanted.allow_stale:
@@ -312,13 +317,14 @@ class DiskCache:
         return removed
 
     def clear(self, *, older_than: float | None = None, symbol: str | None = None) -> ClearResult:
-        """Remove entries by age since the last validation (seconds) and by symbol."""
+        """Remove entries by age since the last validation (seconds) and symbol, however spelt."""
         now = self._clock()
+        names = None if symbol is None else spellings(symbol)
         count = size = 0
         for path, status in list(self._files.entries()):
             if older_than is not None and now - status.st_mtime <= older_than:
                 continue
-            if symbol is not None and _symbol_of(path) != symbol:
+            if names is not None and _symbol_of(path) not in names:
                 continue
             if self._remove(path):
                 count, size = count + 1, size + status.st_size

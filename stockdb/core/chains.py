@@ -254,10 +254,10 @@ class ChainReader:
         sheet = Sheet(file, symbol, self._kept, index, shared, on_bad_rows)
         if sheet.known is not None and not sheet.known.places(symbol):
             known_bad_rows(sheet, sheet.known)
-            raise _absent(symbol, place, sheet.known.names)
+            raise _absent(symbol, place, sheet.known.names, reader)
         found = self._by_plan(sheet, self._facts(symbol, version, file.size, index, shared, verify))
         if found.table is None:
-            raise _absent(symbol, place, found.names)
+            raise _absent(symbol, place, found.names, reader)
         return self._entry(found, found.table, file, symbol)
 
     def _by_plan(self, sheet: Sheet, facts: planner.Facts) -> Found:
@@ -284,9 +284,7 @@ class ChainReader:
     ) -> planner.Facts:
         spots = index.places(symbol) if index is not None else []
         placed = bool(spots) and all(spot["start"] >= 0 for spot in spots)
-        twin = bool(spots) and all(
-            self._kept.shard(version, spot["block"]) is not None for spot in spots
-        )
+        twin = bool(spots) and all(self._kept.holds(version, spot["block"]) for spot in spots)
         loopback = self.store.endpoint.loopback
         return planner.Facts(
             size=size,
@@ -331,8 +329,12 @@ def _version(place: Place, etag: str | None) -> Version:
     return Version(place.where, etag, place.dataset)
 
 
-def _absent(symbol: str, place: Place, known: Sequence[str]) -> SymbolNotFoundError:
-    return symbol_not_found(symbol, known, f"the options of {place.date}")
+def _absent(
+    symbol: str, place: Place, known: Sequence[str], reader: RangeReader
+) -> SymbolNotFoundError:
+    error = symbol_not_found(symbol, known, f"the options of {place.date}")
+    error.values |= {"requests": reader.requests, "received": reader.received}
+    return error
 
 
 def _chain(symbol: str, place: Place, cached: Cached) -> Chain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -16,9 +16,12 @@ from stockdb.core.store import ObjectInfo, ObjectStore
 from stockdb.errors import NotFoundError
 from stockdb.settings import Dataset, Settings
 
-__all__ = ["Discovery"]
+__all__ = ["CONFIRMED", "Discovery"]
 
-_LISTING_WAIT = 120.0
+#: Seconds for which a listing tells that a symbol is absent: so long, many misspelt symbols
+#: share one, and what was uploaded in between is found the next time.
+CONFIRMED: Final = 5.0
+_LISTING_WAIT: Final = 120.0
 
 
 class Discovery:
@@ -111,7 +114,7 @@ class Discovery:
         SymbolNotFoundError
             With suggestions.
         """
-        for max_age in (None, 0.0):  # the second time with a listing made now
+        for max_age in (None, CONFIRMED):  # the second time with a listing made just now
             held = self.symbols(name, max_age=max_age)
             for spelling in spellings(symbol):
                 if spelling in held:

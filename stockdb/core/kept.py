@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ _HELD_ONLY: Final = Freshness(float("inf"), offline=True)
 _LAYOUTS_KEPT: Final = 64
 #: A file with more unreadable lines than this is read anew each time.
 _BAD_ROWS_KEPT: Final = 10_000
+#: Part of every name: a change of how things are kept changes it.
+_FORMAT: Final = "2"
+_COMPRESSION: Final = "zstd"
 #: These entries are made here: nothing was asked of the server for them.
 _FREE: Final = {"size": 0, "requests": 0, "received": 0}
 
@@ -110,7 +114,14 @@ class Kept:
     def name(self, version: Version, *parts: str) -> str:
         """Digest that an entry is kept under; parts say what of the version it is."""
         reading = version.dataset.model_dump_json(include={"format", "columns"})
-        known = (*self._identity, str(SCHEMA_VERSION), version.key, version.etag or "", reading)
+        known = (
+            *self._identity,
+            _FORMAT,
+            str(SCHEMA_VERSION),
+            version.key,
+            version.etag or "",
+            reading,
+        )
         return hashlib.sha256("\0".join([*known, *parts]).encode()).hexdigest()
 
     def index(self, version: Version) -> FileIndex | None:
@@ -141,14 +152,18 @@ class Kept:
         }
         self._keep(version, Entry(index.table, {**_FREE, **metadata}), "index")
 
+    def holds(self, version: Version, block: int) -> bool:
+        """Whether a block of a version's columns is here."""
+        return self._held(version, "shard", str(block)) is not None
+
     def shard(self, version: Version, block: int) -> pa.Table | None:
         """Return a block of a version's columns."""
         entry = self._held(version, "shard", str(block))
-        return None if entry is None else entry.table
+        return None if entry is None else _unpacked(entry.table)
 
     def keep_shard(self, version: Version, block: int, table: pa.Table) -> None:
         """Keep a block of a version's columns."""
-        self._keep(version, Entry(table, dict(_FREE)), "shard", str(block))
+        self._keep(version, Entry(_packed(table), dict(_FREE)), "shard", str(block))
 
     def lines(self, version: Version, layout: search.Layout, head: bytes) -> search.Known:
         """Return what searches saw of a version so far, its first lines at least.
@@ -185,6 +200,27 @@ class Kept:
             entry = Entry(entry.table, metadata)
             # Whoever keeps it too keeps the same; and this may run under a lock of its stripe.
             self._cache.get(self.name(version, *parts), _FOR_EVER, lambda _: entry, wait=0.0)
+
+
+def _packed(table: pa.Table) -> pa.Table:
+    """Compress columns into one cell.
+
+    A day of 1.6 million rows takes 239 MB as it is, 56 MB by LZ4 and 32 MB by Zstandard; the
+    second question about it then waits half a millisecond longer. The cell stays mapped from
+    the disk, and only the block in use is unpacked in memory.
+    """
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=_COMPRESSION)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    content = pa.py_buffer(sink.getvalue())
+    ends = pa.py_buffer(struct.pack("<2q", 0, content.size))
+    cell = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, content])
+    return pa.table({"packed": cell})
+
+
+def _unpacked(table: pa.Table) -> pa.Table:
+    return pa.ipc.open_stream(table.column("packed")[0].as_buffer()).read_all()
 
 
 def _first_lines(layout: search.Layout, head: bytes) -> search.Known:

@@ -18,7 +18,7 @@ from stockdb.core.cache import Cached, DiskCache, NoCache
 from stockdb.core.catalog import bars_datasets, spellings, symbol_not_found, template
 from stockdb.core.daybars import DayBars, YearOfBars
 from stockdb.core.days import Days
-from stockdb.core.discovery import Discovery
+from stockdb.core.discovery import CONFIRMED, Discovery
 from stockdb.core.entry import Entry
 from stockdb.core.freshness import Freshness
 from stockdb.core.parse import parse_bars
@@ -299,7 +299,7 @@ class Reader:
         # too old to know. Or nobody can be asked: what a kept one spells may be held.
         absent = isinstance(failure, NotFoundError)
         held: dict[str, str] = {}
-        for max_age in (None, 0.0) if absent else (None,):
+        for max_age in (None, CONFIRMED) if absent else (None,):
             try:
                 held = self.discovery.symbols(name, max_age=max_age, offline=not absent)
             except UnavailableError:

@@ -19,7 +19,7 @@ import pytest
 from minio import Minio
 
 from minio_data_integration import MinIODataIntegration
-from stockdb.core import chains, planner
+from stockdb.core import chains, planner, ranges
 from stockdb.core.kept import Kept
 from stockdb.core.reader import Origin
 from stockdb.errors import (
@@ -29,6 +29,7 @@ from stockdb.errors import (
     UnavailableError,
 )
 from stockdb.settings import Dataset
+from stockdb.settings.endpoint import Endpoint
 
 HEADER = (
     "contract,underlying,expiration,type,strike,style,bid,bid_size,ask,ask_size,volume,"
@@ -140,6 +141,45 @@ class TestSearch:
     def test_each_equals_a_full_scan(self, client: MinIODataIntegration, day: Day) -> None:
         check_every_symbol(client, day, 0.06)
 
+    @pytest.mark.filterwarnings("ignore:.*is plain HTTP")
+    def test_the_same_far_from_the_server(
+        self, client_factory: Client, day: Day, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where waiting is what costs, probes go out together."""
+        monkeypatch.setattr(Endpoint, "loopback", False)
+        monkeypatch.setattr(ranges, "_NEAR", 0.0)
+        sent = []
+        real = ranges.RangeReader.read_many
+
+        def read_many(self: Any, spans: Any) -> Any:
+            assert not self.near
+            sent.append(len(spans))
+            return real(self, spans)
+
+        monkeypatch.setattr(ranges.RangeReader, "read_many", read_many)
+        check_every_symbol(client_factory(day.bucket), day, 0.06)
+        assert 4 in sent
+
+    def test_near_the_server_they_go_one_by_one(
+        self, client: MinIODataIntegration, day: Day, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise AssertionError("threads cost more than they gain here")
+
+        monkeypatch.setattr(ranges, "ThreadPoolExecutor", refuse)
+        frame = client.get_option_chain("AAPL", DAY)
+        assert listed(frame) == day.rows["AAPL"]
+        assert origin_of(client, frame).requests <= 12
+
+    def test_a_dates_own_file_is_asked_for_without_listing(
+        self, client: MinIODataIntegration, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def never(*_: Any, **__: Any) -> None:
+            raise AssertionError("a listing")
+
+        monkeypatch.setattr("stockdb.core.store.ObjectStore.listing", never)
+        assert len(client.get_option_chain("AAPL", DAY))
+
     @pytest.mark.slow
     @pytest.mark.timeout(300)
     def test_the_same_on_a_full_day(
@@ -214,7 +254,7 @@ class TestKept:
         self, client: MinIODataIntegration, day: Day, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         client.get_option_chain("AAPL", DAY, verify=True)
-        monkeypatch.setattr("stockdb.core.kept.Kept.shard", lambda *_: None)  # all evicted
+        monkeypatch.setattr(Kept, "holds", lambda *_: False)  # all evicted
         for symbol in day.interesting()[:4]:
             planned = client.explain("get_option_chain", symbol, DAY, verify=True)
             frame = client.get_option_chain(symbol, DAY, verify=True) if symbol != "AAPL" else None
@@ -230,13 +270,7 @@ class TestKept:
         self, client: MinIODataIntegration, day: Day, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         client.get_option_chain("AAPL", DAY, verify=True)
-        real, asked = Kept.shard, list[int]()
-
-        def shard(self: Kept, version: Any, block: int) -> Any:
-            asked.append(block)
-            return real(self, version, block) if asked.count(block) == 1 else None
-
-        monkeypatch.setattr(Kept, "shard", shard)
+        monkeypatch.setattr(Kept, "shard", lambda *_: None)
         largest = max(day.counts, key=lambda name: day.counts[name])
         frame = client.get_option_chain(largest, DAY)
         assert listed(frame) == day.rows[largest]
@@ -392,3 +426,10 @@ class TestSelect:
         with pytest.raises(ObjectChangedError):
             client.get_option_chain("AAPL", DAY, verify=True)
         assert len(calls) == 2
+
+
+def test_a_day_read_in_full_takes_little_room(client_factory: Client, day: Day) -> None:
+    """Columns are kept compressed: a fraction of the file."""
+    client = client_factory(day.bucket)
+    client.get_option_chain("AAPL", DAY, verify=True)
+    assert client.get_cache_stats()["bytes"] < 0.35 * len(day.data)
