@@ -3,6 +3,10 @@
 A twin says in its footer which file, in which version and read how, it was made of, and where
 each underlying's rows are. So one underlying costs the footer and the one or two row groups
 that hold it, and that an underlying is absent is known and not assumed.
+
+Parquet's own checksums leave out its footer and the headers of its pages, where one flipped
+bit renames a column. So the footer holds CRC-32 sums of its own: one of itself, with this one
+put as zeros, and one of each row group.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ SORT_ROWS: Final = 49_152
 #: A file with more unreadable lines gets no twin: it should be mended instead.
 BAD_ROWS: Final = 1_000
 _NOTE: Final = b"stockdb"
+_SUMS: Final = b"stockdb-crc32:"
+_DIGITS: Final = 8
 _MAGIC: Final = b"PAR1"
 _END: Final = 8
 
@@ -116,12 +122,54 @@ def make_twin(
             compression="zstd",
             store_schema=False,
             write_statistics=False,  # the note says more, in less
-            write_page_checksum=True,
         ) as writer:
-            for chosen in _batches(names, rows, SORT_ROWS):
-                _write(writer, chosen, rows, parts)
-            writer.add_key_value_metadata({_NOTE: contents.pack()})
+            groups = sum(
+                _write(writer, chosen, rows, parts) for chosen in _batches(names, rows, SORT_ROWS)
+            )
+            sums = _SUMS + b"0" * _DIGITS * (1 + groups)
+            writer.add_key_value_metadata({_NOTE: contents.pack(), b"sums": sums})
+    _seal(target)
     return contents
+
+
+def _seal(path: Path) -> None:
+    """Write the sums into the places that were left for them."""
+    metadata = pq.read_metadata(path)
+    with path.open("r+b") as file:
+        size = file.seek(0, io.SEEK_END)
+        begin = size - _END - metadata.serialized_size
+        file.seek(begin)
+        footer = bytearray(file.read(metadata.serialized_size))
+        at = footer.rindex(_SUMS) + len(_SUMS)
+        for number in range(metadata.num_row_groups):
+            start, stop = _span(metadata, number)
+            file.seek(start)
+            here = at + _DIGITS * (1 + number)
+            footer[here : here + _DIGITS] = b"%08x" % zlib.crc32(file.read(stop - start))
+        footer[at : at + _DIGITS] = b"%08x" % zlib.crc32(footer)
+        file.seek(begin)
+        file.write(footer)
+
+
+def _sums(footer: bytes) -> list[bytes]:
+    """Return the sums of the row groups out of a footer that agrees with its own."""
+    at = footer.rfind(_SUMS) + len(_SUMS)
+    said, rest = footer[at : at + _DIGITS], footer[at + _DIGITS :]
+    if at < len(_SUMS) or said != b"%08x" % zlib.crc32(footer[:at] + b"0" * _DIGITS + rest):
+        raise NoTwinError("damaged")
+    return [rest[i : i + _DIGITS] for i in range(0, len(rest), _DIGITS)]
+
+
+def _span(metadata: pq.FileMetaData, number: int) -> tuple[int, int]:
+    """Bytes of a row group."""
+    group = metadata.row_group(number)
+    starts, stops = [], []
+    for i in range(group.num_columns):
+        chunk = group.column(i)
+        start = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
+        starts.append(start)
+        stops.append(start + chunk.total_compressed_size)
+    return min(starts), max(stops)
 
 
 @dataclass
@@ -161,8 +209,8 @@ def _batches(names: Sequence[str], rows: dict[str, int], most: int) -> Iterator[
 
 def _write(
     writer: pq.ParquetWriter, names: list[str], rows: dict[str, int], parts: list[_Part]
-) -> None:
-    """Gather some underlyings from all parts that hold them, and write their row groups."""
+) -> int:
+    """Gather some underlyings from all parts that hold them; returns how many groups it wrote."""
     gathered: dict[str, list[pa.Table]] = {name: [] for name in names}
     for part in parts:
         mine = [name for name in part.places if name in gathered]
@@ -173,11 +221,14 @@ def _write(
                 # A copy: a slice would hold the whole part in memory.
                 gathered[name].append(table.take(pa.array(range(first, first + count))))
             del table
+    groups = 0
     for chosen in _batches(names, rows, GROUP_ROWS):
+        groups += 1
         group = pa.concat_tables([table for name in chosen for table in gathered.pop(name)])
         writer.write_table(group, row_group_size=group.num_rows)
         del group
     pa.default_memory_pool().release_unused()
+    return groups
 
 
 class _Pieces(io.RawIOBase):
@@ -229,6 +280,7 @@ class Twin:
     reader: RangeReader
     _file: pq.ParquetFile = field(repr=False)
     _pieces: _Pieces = field(repr=False)
+    _sums: list[bytes] = field(repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -257,8 +309,8 @@ class Twin:
         """Bytes that :meth:`rows` will move; none for an underlying that is not there."""
         if not self.places(symbol):
             return 0
-        start, stop = self._span(self._groups(symbol))
-        return stop - start
+        groups = self._groups(symbol)
+        return _span(self._file.metadata, groups[-1])[1] - _span(self._file.metadata, groups[0])[0]
 
     def rows(self, symbol: str) -> pa.Table | None:
         """Read an underlying's rows, in the order of the source.
@@ -269,8 +321,13 @@ class Twin:
             None where the twin turns out to be damaged or gone: the source tells then.
         """
         (first, count), groups = self.places(symbol)[0], self._groups(symbol)
-        start, stop = self._span(groups)
-        self._pieces.hold(start, self.reader.read(start, stop))
+        spans = [_span(self._file.metadata, number) for number in groups]
+        begin = spans[0][0]
+        data = self.reader.read(begin, spans[-1][1])
+        for number, (start, stop) in zip(groups, spans, strict=True):
+            if b"%08x" % zlib.crc32(data[start - begin : stop - begin]) != self._sums[number]:
+                return None
+        self._pieces.hold(begin, data)
         try:
             table = self._file.read_row_groups(groups, use_threads=False)
         except (pa.ArrowException, OSError):
@@ -290,18 +347,6 @@ class Twin:
         begins = self._begins()
         low, high = bisect_right(begins, first) - 1, bisect_right(begins, first + count - 1)
         return list(range(low, high))
-
-    def _span(self, groups: list[int]) -> tuple[int, int]:
-        """Bytes that hold some adjacent row groups."""
-        starts, stops = [], []
-        for number in (groups[0], groups[-1]):
-            group = self._file.metadata.row_group(number)
-            for i in range(group.num_columns):
-                chunk = group.column(i)
-                start = chunk.dictionary_page_offset or chunk.data_page_offset
-                starts.append(min(start, chunk.data_page_offset))
-                stops.append(starts[-1] + chunk.total_compressed_size)
-        return min(starts), max(stops)
 
 
 def open_twin(reader: RangeReader, source: dict[str, str]) -> Twin:
@@ -327,12 +372,11 @@ def open_twin(reader: RangeReader, source: dict[str, str]) -> Twin:
     footer = size - _END - int.from_bytes(tail[-_END:-4], "little")
     if footer < start:
         tail, start = reader.read(max(0, footer), start) + tail, max(0, footer)
+    sums = _sums(tail[footer - start : -_END])
     pieces = _Pieces(size)
     pieces.hold(start, tail)
     try:
-        file = pq.ParquetFile(
-            pa.PythonFile(pieces, mode="r"), page_checksum_verification=True, pre_buffer=False
-        )
+        file = pq.ParquetFile(pa.PythonFile(pieces, mode="r"), pre_buffer=False)
         contents = Contents.unpack((file.metadata.metadata or {})[_NOTE])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, zlib.error):
         raise NoTwinError("damaged") from None
@@ -340,4 +384,4 @@ def open_twin(reader: RangeReader, source: dict[str, str]) -> Twin:
         raise NoTwinError("of another version of its source")
     if sum(contents.counts) != file.metadata.num_rows:
         raise NoTwinError("damaged")
-    return Twin(contents, reader, file, pieces)
+    return Twin(contents, reader, file, pieces, sums)

@@ -173,15 +173,24 @@ class TestContents:
     def test_a_bad_line_is_not_forgotten(
         self, make_bucket: Callable[..., str], client_factory: Client
     ) -> None:
+        """One of an underlying with other rows, and one that is all there is of another."""
         chance = random.Random(1)
-        rows = lines_of("A", 5, chance) + "O:B230120C00010000,B,torn\n" + lines_of("C", 5, chance)
+        torn = "O:B230120C00010000,B,torn\nO:C230120C00010000,C,torn\n"
+        rows = lines_of("A", 5, chance) + torn + lines_of("C", 5, chance)
         bucket = make_bucket({KEY: (HEADER + rows).encode()})
         client = client_factory(bucket, **PLACE)
         client.compact_options()
         assert len(client.get_option_chain("A", DAY)) == 5
-        with pytest.raises(DataError) as caught:
-            client.get_option_chain("B", DAY)
-        assert caught.value.line == 7
+        for symbol, line in (("B", 7), ("C", 8)):
+            with pytest.raises(DataError) as caught:
+                client.get_option_chain(symbol, DAY)
+            assert caught.value.line == line
+        lenient = client_factory(bucket, on_bad_rows="quarantine", **PLACE)
+        frame = lenient.get_option_chain("C", DAY)
+        origin = origin_of(lenient, frame)
+        assert (len(frame), origin.strategy, [row[0] for row in origin.bad_rows]) == (
+            5, "shared_twin", [8],
+        )  # fmt: skip
 
 
 class TestWhenItCounts:

@@ -127,6 +127,44 @@ class TestFindRun:
         assert File(HEADER + rows).find("B") == rows[len(rows) // 2 :]
 
 
+class TestCut:
+    """What only looks regular goes the slow way, which sees every line for what it is."""
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"c,A\nc,A,1,1\nc,B,1\n",  # as many commas in all as if each line had two
+            b"c,A,1\n\nc,B,1,1,1\n",
+            b"c,A,1\nc,TOOLONGANAME,1\n",
+            b'c,"A",1\nc,B,1\n',
+            b"c,A,1\r\nc,B,1\r\n",
+            b"c,A\0,1\nc,B,1\n",
+            b"c,B,1\nc,A,1\n",
+        ],
+    )
+    def test_odd_lines_are_not_cut_fast(self, data: bytes) -> None:
+        assert search._cut_plain(data, 1, b"A") is None
+
+    @pytest.mark.parametrize("end", [b"\n", b""])
+    @pytest.mark.parametrize(
+        "symbol, first, last", [(b"A", 0, 2), (b"AA", 2, 3), (b"ZZZZZZZZ", 3, 5), (b"B", 0, 0)]
+    )
+    def test_regular_ones_are(self, symbol: bytes, first: int, last: int, end: bytes) -> None:
+        names = (b"A", b"A", b"AA", b"ZZZZZZZZ", b"ZZZZZZZZ")
+        lines = [b"c%d,%s,%d\n" % (i, name, i * 7) for i, name in enumerate(names)]
+        data = b"".join(lines).removesuffix(b"\n") + end
+        found = search._cut_plain(data, 1, symbol)
+        assert found is not None
+        begin, stop = found
+        expected = b"".join(lines[first:last])
+        assert data[begin:stop].rstrip(b"\n") == expected.rstrip(b"\n")
+
+    def test_ranks_are_in_the_order_of_names(self) -> None:
+        names = [b"A", b"AA", b"AAP", b"AAPL", b"AB", b"B", b"BRK.B", b"Z", b"ZZZZZZZZ"]
+        ranks = [search._rank(name) for name in names]
+        assert ranks == sorted(set(ranks)) and 0 < ranks[0] and ranks[-1] < 1
+
+
 class TestContradictions:
     @pytest.mark.parametrize(
         "groups", [(("B", 300), ("A", 300)), (("A", 90), ("C", 90), ("B", 90), ("D", 90))]
