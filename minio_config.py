@@ -36,6 +36,14 @@ VALIDATION_CONFIG = Validation(
     min_price=0.0,
     max_price=1_000_000.0,
     allow_zero_volume=False,
+    jump_ratio=1.4,  # closes this far apart are looked at: a split, a spike, or news?
+    scale_ratio=8.0,  # from here on a level left and returned to is a wrong unit
+    stale_rows=2,  # equal rows in a row
+    max_gap_days=15,  # calendar days without a row
+    recycled_gap_days=60,  # calendar days without a trade before another company's prices
+    missing_sessions=False,  # True: hold every read against the exchange's calendar, too
+    ignore_rules=(),  # such as ("zero_volume", "fractional_volume")
+    rule_severities={},  # such as {"split_jump": "error"}
     on_bad_rows="raise",  # "quarantine": leave malformed lines out and count them
 )
 

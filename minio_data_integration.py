@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from stockdb.doors.options import OptionMethods
+from stockdb.doors.quality import QualityMethods
 from stockdb.types import (
     Adjustment,
     DateLike,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # loaded with the first client: importing this module stays c
     from stockdb.access import HistoryRequest, Provenance
     from stockdb.core.cache import ClearResult, Problem
     from stockdb.core.diagnose import ConnectionReport
-    from stockdb.core.report import ValidationReport
     from stockdb.core.store import ObjectInfo
     from stockdb.errors import StockDBError
     from stockdb.scale.bulk import BulkResult
@@ -36,7 +35,7 @@ if TYPE_CHECKING:  # loaded with the first client: importing this module stays c
 __all__ = ["MinIODataIntegration"]
 
 
-class MinIODataIntegration(OptionMethods):
+class MinIODataIntegration(OptionMethods, QualityMethods):
     """Read access to a bucket of market data, with a local cache and validation.
 
     Parameters
@@ -222,10 +221,12 @@ class MinIODataIntegration(OptionMethods):
         if isinstance(symbol, str):
             frame = self._access.history(parse_symbol(symbol), request)
             return self._access.output(frame, output_format)
+        from stockdb.scale import bulk
+
         result = self._bulk(symbol, request)
         if not result.frames:
             raise next(iter(result.errors.values()))
-        _warn_of(result)
+        bulk.warn_of(result)
         return self._access.output(result.to_frame(), output_format)
 
     def bulk_download(
@@ -320,23 +321,6 @@ allow_stale, start, end
         )
         names = bulk.names_of(symbols)
         return bulk.iterate(self._access, names, request, max_workers=max_workers)
-
-    def validate_data(self, df: pd.DataFrame, **rules: Any) -> ValidationReport:
-        """Hold a frame of bars against the validation rules.
-
-        Parameters
-        ----------
-        df : pandas.DataFrame
-            As :meth:`get_historical_data` gives it, or your own.
-        **rules
-            Settings of VALIDATION_CONFIG to use instead: ``min_price=``, ``max_price=`` ...
-
-        Returns
-        -------
-        ValidationReport
-            Prints as text and in notebooks; ``to_frame()``, ``ok``, ``errors``.
-        """
-        return self._access.validate(df, **rules)
 
     def preprocess_data(self, df: pd.DataFrame) -> pd.DataFrame:
         """Add returns, log_returns, typical_price and vwap to a copy of the frame.
@@ -443,12 +427,3 @@ allow_stale, start, end
         from stockdb.scale import bulk
 
         return bulk.bulk_download(self._access, bulk.names_of(symbols), request, **options)
-
-
-def _warn_of(result: BulkResult) -> None:
-    if result.errors:
-        warnings.warn(
-            f"{len(result.errors)} of {len(result.errors) + len(result.frames)} symbols failed: "
-            + "; ".join(f"{symbol}: {error.message}" for symbol, error in result.errors.items()),
-            stacklevel=3,
-        )

@@ -17,7 +17,7 @@ from stockdb.errors import ConfigurationError
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
-__all__ = ["calendar", "has_session", "sessions"]
+__all__ = ["calendar", "half_days", "has_session", "schedule", "sessions"]
 
 #: First dates to try: some calendars are not known as far back as others.
 _STARTS: Final = ("1990-01-01", "1997-01-06", "2000-01-01", "2002-01-01")
@@ -70,6 +70,33 @@ def sessions(name: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIn
     """
     held = calendar(name).sessions
     return pd.DatetimeIndex(held[(held >= start) & (held <= end)]).as_unit("ns")
+
+
+def half_days(name: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
+    """Return the sessions from ``start`` to ``end`` that close early; see :func:`sessions`."""
+    held = calendar(name).early_closes
+    return pd.DatetimeIndex(held[(held >= start) & (held <= end)]).as_unit("ns")
+
+
+def schedule(name: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+    """Return when the exchange opened and closed.
+
+    Parameters
+    ----------
+    name : str
+        Calendar.
+    start, end : pandas.Timestamp
+        Naive dates, both included.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: sessions, naive midnights, datetime64[ns]; columns ``open``, ``close``
+        (datetime64[ns, UTC]) and ``half_day`` (bool).
+    """
+    held = calendar(name).schedule.loc[start:end, ["open", "close"]]
+    table = held.set_axis(pd.DatetimeIndex(held.index).as_unit("ns"), axis=0)
+    return pd.DataFrame(table.assign(half_day=table.index.isin(half_days(name, start, end))))
 
 
 def has_session(name: str, start: pd.Timestamp, end: pd.Timestamp) -> bool:

@@ -14,6 +14,7 @@ from stockdb.access import files, shape
 from stockdb.access.chains import ChainFilter, read_chain
 from stockdb.access.history import HistoryRequest, read_history
 from stockdb.access.provenance import ProvenanceLog
+from stockdb.access.quality import calendar_of, gaps_of, option_gaps
 from stockdb.access.reference import Reference
 from stockdb.core.cache import open_cache
 from stockdb.core.chains import ChainReader
@@ -25,7 +26,7 @@ from stockdb.core.store import ObjectStore
 from stockdb.core.validation import validate_bars
 from stockdb.errors import ConfigurationError, RangeError
 from stockdb.settings import Settings, load_settings
-from stockdb.types import DateLike, parse_adjustment, parse_interval, parse_range
+from stockdb.types import DateLike, DateRange, parse_adjustment, parse_interval, parse_range
 
 __all__ = ["Access"]
 
@@ -120,9 +121,22 @@ class Access:
             ReadPolicy(max_age, offline, allow_stale),
         )
 
-    def validate(self, frame: pd.DataFrame, **rules: Any) -> ValidationReport:
+    def validate(self, frame: pd.DataFrame, calendar: str | None, **rules: Any) -> ValidationReport:
         """Hold a frame against the settings' rules, some of them replaced."""
-        return validate_bars(frame, load_settings(self.settings, **rules).validation)
+        chosen = load_settings(self.settings, **rules).validation
+        if calendar == "auto":
+            calendar = calendar_of(self.settings, frame)
+        return validate_bars(frame, chosen, calendar=calendar)
+
+    def gaps(
+        self, frame: pd.DataFrame, symbol: str, request: HistoryRequest
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Say what is missing in bars that were read; see :mod:`stockdb.access.quality`."""
+        return gaps_of(self.settings, frame, symbol, request, pd.Timestamp.now("UTC"))
+
+    def option_gaps(self, wanted: DateRange) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Say which sessions lack an options file."""
+        return option_gaps(self.settings, self.option_dates(), wanted, pd.Timestamp.now("UTC"))
 
     def diagnose(self) -> ConnectionReport:
         """Look at everything between here and the bucket."""

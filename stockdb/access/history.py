@@ -71,7 +71,14 @@ def read_history(
     keep: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     if request.validate and len(date):
         rules = reader.settings.validation
-        report = validate_arrays(date, columns, rules, symbol=symbol, intraday=source.intraday)
+        report = validate_arrays(
+            date,
+            columns,
+            rules,
+            symbol=symbol,
+            intraday=source.intraday,
+            calendar=bars.calendar if rules.missing_sessions else None,
+        )
         _refuse(report, rules.policy, symbol)
         if rules.policy == "drop" and not report.ok:
             keep = ~report.bad_rows("error")

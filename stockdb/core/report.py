@@ -45,11 +45,13 @@ class Finding:
     count : int
         Rows found; for a rule about columns, the columns found.
     positions : ndarray of intp, shape (rows found,)
-        Row numbers in the frame, ascending; empty for a rule about columns.
+        Row numbers in the frame, ascending; empty for a rule about columns, or about rows
+        that are not there.
     columns : tuple of str
         The columns that the rule looked at, or found.
     labels : Index, length (rows found)
-        Dates, or (symbol, date) in a frame of several symbols, in the order of `positions`.
+        Dates, or (symbol, date) in a frame of several symbols, in the order of `positions`;
+        for rows that are not there, their dates.
     data : dict of str to ndarray of float64, each of shape (rows found,)
         The cells of `columns` in those rows.
     frame_level : bool
@@ -194,7 +196,7 @@ class ValidationReport:
 
     def _lines(self, finding: Finding) -> Iterator[tuple[Any, ...]]:
         names, reason = ", ".join(finding.columns), finding.reason
-        if not len(finding.positions):
+        if not len(finding.labels):
             yield finding.rule, finding.severity, self.symbol, pd.NaT, names, "", reason
         for number, label in enumerate(finding.labels):
             symbol, date = _split(label)

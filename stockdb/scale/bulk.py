@@ -5,8 +5,10 @@ A failing symbol is a result like any other; the caller decides at the end.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +24,19 @@ from stockdb.types import parse_symbol, parse_symbols
 if TYPE_CHECKING:
     from joblib import Parallel
 
-__all__ = ["BulkResult", "bar", "bulk_download", "iterate", "names_of", "parallel"]
+__all__ = [
+    "BulkResult",
+    "bar",
+    "bulk_download",
+    "callers_level",
+    "iterate",
+    "names_of",
+    "parallel",
+    "warn_of",
+]
 
 log = logging.getLogger("stockdb.bulk")
+_OURS: Final = ("stockdb.", "minio_data_integration")
 #: Symbols in flight, per worker, in the iterator form: what back-pressure allows.
 _WINDOW: Final = 4
 Outcome = tuple[str, pd.DataFrame | StockDBError, Provenance | None]
@@ -149,6 +161,25 @@ def iterate(
     workers = max_workers or access.settings.performance.max_workers
     for symbol, outcome, _ in _run(access, symbols, request, max_workers, workers * _WINDOW):
         yield symbol, outcome
+
+
+def warn_of(result: BulkResult) -> None:
+    """Warn whoever called the library of the symbols that failed."""
+    if result.errors:
+        warnings.warn(
+            f"{len(result.errors)} of {len(result.errors) + len(result.frames)} symbols failed: "
+            + "; ".join(f"{symbol}: {error.message}" for symbol, error in result.errors.items()),
+            stacklevel=callers_level(),
+        )
+
+
+def callers_level() -> int:
+    """Count the levels from our caller, who warns, up to the code that called the library."""
+    level, frame = 1, inspect.currentframe()
+    frame = frame.f_back if frame is not None else None
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import warnings
 from typing import Final
@@ -14,14 +13,13 @@ from stockdb.access.chains import ChainFilter, history_note, read_chain
 from stockdb.core.days import Place
 from stockdb.core.reader import ReadPolicy
 from stockdb.errors import ArchiveError, DateNotFoundError, StockDBError, SymbolNotFoundError
-from stockdb.scale.bulk import bar, parallel
+from stockdb.scale.bulk import bar, callers_level, parallel
 from stockdb.types import DateRange
 
 __all__ = ["chain_history"]
 
 #: Messages of failed days that a frame's note carries.
 _SHOWN: Final = 20
-_OURS: Final = ("stockdb.", "minio_data_integration")
 log = logging.getLogger("stockdb.bulk")
 Outcome = tuple[str, pd.DataFrame | StockDBError, Provenance | None]
 
@@ -79,7 +77,7 @@ def chain_history(
         warnings.warn(
             f"{len(errors)} of {asked} days of {symbol} failed: "
             + "; ".join(f"{day}: {error.message}" for day, error in list(errors.items())[:5]),
-            stacklevel=_callers_level(),
+            stacklevel=callers_level(),
         )
     filled = [frame for frame in frames if len(frame)]
     result = pd.concat(filled or frames[:1], ignore_index=True)
@@ -148,12 +146,3 @@ def _read(
     known = access.provenance.of(frame)
     frame.attrs = {}
     return day, frame, known
-
-
-def _callers_level() -> int:
-    """Levels from a warning in :func:`chain_history` up to the code that called the library."""
-    level, frame = 1, inspect.currentframe()
-    frame = frame.f_back if frame is not None else None
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
-        frame, level = frame.f_back, level + 1
-    return level

@@ -153,6 +153,26 @@ class Validation(Section):
         Prices outside are errors (the price itself must be above ``min_price``).
     allow_zero_volume : bool
         False reports a zero volume as a warning.
+    jump_ratio : float
+        A close this many times the one before, or a fraction as small, is looked at: is it
+        a split that was not applied, a spike, or news?
+    scale_ratio : float
+        From here on a level that is left and returned to is a wrong unit (pence for pounds).
+    stale_rows : int
+        Equal rows in a row that are reported as stale.
+    max_gap_days : float
+        Calendar days without a row that are reported.
+    recycled_gap_days : float
+        Calendar days without a trade after which another price level, or volume, is
+        reported as perhaps another company's.
+    missing_sessions : bool
+        Also hold every read against the exchange's calendar: missing sessions, rows on
+        holidays. Off, for loading the calendars takes longer than a read; ``validate_data``,
+        ``coverage`` and ``find_gaps`` ask them anyway.
+    ignore_rules : tuple of str
+        Rules that are left out, by the names that reports show.
+    rule_severities : dict of str to {'error', 'warning', 'info'}
+        Severities to use instead of a rule's own.
     on_bad_rows : {'raise', 'quarantine'}
         What a malformed line of a file leads to while parsing.
     verify_order : bool
@@ -164,6 +184,14 @@ class Validation(Section):
     min_price: float = Field(default=0.0, ge=0)
     max_price: float = Field(default=1_000_000.0, gt=0)
     allow_zero_volume: bool = False
+    jump_ratio: float = Field(default=1.4, gt=1)
+    scale_ratio: float = Field(default=8.0, gt=2)
+    stale_rows: int = Field(default=2, ge=2)
+    max_gap_days: float = Field(default=15.0, gt=0)
+    recycled_gap_days: float = Field(default=60.0, gt=0)
+    missing_sessions: bool = False
+    ignore_rules: tuple[str, ...] = ()
+    rule_severities: dict[str, Literal["error", "warning", "info"]] = Field(default_factory=dict)
     on_bad_rows: Literal["raise", "quarantine"] = "raise"
     verify_order: bool = False
 

@@ -1,0 +1,282 @@
+"""Which sessions bars hold, against the exchange's calendar: coverage, gaps and their kinds. Pure.
+
+What a date without a row means depends on the date: a holiday is no gap, a session that has
+only just ended is not published yet, one in the middle is missing. What a row means does, too:
+on a closed day nobody traded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from stockdb.core.barview import Bars
+from stockdb.core.report import Finding
+from stockdb.core.rules import severity_of
+from stockdb.sessions import half_days, schedule, sessions
+
+__all__ = ["GAP_COLUMNS", "PUBLISHING", "Window", "about_sessions", "coverage", "gaps"]
+
+#: Sessions that may pass until a bar is published: later ones are missing, not late.
+PUBLISHING: Final = 3
+GAP_COLUMNS: Final = ("start", "end", "sessions", "bars", "kind", "half_days", "explanation")
+_EXPLANATIONS: Final = {
+    "missing": "the exchange was open, and the object holds earlier and later bars but none here",
+    "object_missing": "the exchange was open, and the bucket holds no object for these days",
+    "before_first": "the exchange was open before the first bar held: not listed yet, or not kept",
+    "after_last": "the exchange was open after the newest bar held: delisted, or no longer updated",
+    "not_published": "the newest sessions: their bars are not in the bucket yet",
+    "intraday": "the exchange was open, and bars of the day's other hours are held",
+}
+
+
+class Window(NamedTuple):
+    """The dates that are looked at, and the time at which they are.
+
+    Attributes
+    ----------
+    start, end : pandas.Timestamp or None
+        Naive dates, both included; None is the first bar held, and today.
+    now : pandas.Timestamp
+        Zoned. A session that has not closed yet is not expected.
+    """
+
+    start: pd.Timestamp | None
+    end: pd.Timestamp | None
+    now: pd.Timestamp
+
+
+def about_sessions(bars: Bars, calendar: str) -> Iterator[Finding]:
+    """Hold daily bars against a calendar: sessions between the first and last that are missing.
+
+    Parameters
+    ----------
+    bars : Bars
+        Of one symbol.
+    calendar : str
+
+    Yields
+    ------
+    Finding
+        ``missing_session``, about no row, its labels are the missing dates; ``holiday``, the
+        rows of weekdays on which the exchange was closed.
+    """
+    if not bars.daily or not bars.dated.any():
+        return
+    stamps = bars.days.astype("datetime64[D]").astype("datetime64[ns]")
+    held = pd.DatetimeIndex(np.unique(stamps[bars.dated]))
+    if len(held) > 1 and np.median(np.diff(held.to_numpy())) > np.timedelta64(4, "D"):
+        return  # weekly or monthly bars
+    expected = sessions(calendar, held[0], held[-1])
+    if not len(expected):
+        return
+    missing = expected.difference(held)
+    severity = severity_of("missing_session", "warning", bars.rules)
+    if len(missing) and severity:
+        half = int(missing.isin(half_days(calendar, held[0], held[-1])).sum())
+        some = f", {half:,} of them half days" if half else ""
+        yield Finding(
+            rule="missing_session",
+            severity=severity,
+            reason=f"Sessions of {calendar} without a row{some}.",
+            count=len(missing),
+            labels=missing,
+        )
+    # Beyond what the calendar knows, nobody can say.
+    known = (stamps >= expected[0]) & (stamps <= expected[-1]) & bars.dated
+    closed = known & ~np.isin(stamps, expected.to_numpy()) & ((bars.days + 3) % 7 < 5)
+    severity = severity_of("holiday", "warning", bars.rules)
+    if closed.any() and severity:
+        positions = np.flatnonzero(closed)
+        shown = [name for name in ("close", "volume") if name in bars.columns]
+        yield Finding(
+            rule="holiday",
+            severity=severity,
+            reason=f"The row falls on a day on which {calendar} was closed.",
+            count=len(positions),
+            positions=positions,
+            columns=tuple(shown),
+            labels=pd.DatetimeIndex(bars.wall[positions]),
+            data={name: bars.columns[name][positions] for name in shown},
+        )
+
+
+def gaps(
+    held: pd.DatetimeIndex,
+    calendar: str,
+    window: Window,
+    *,
+    minutes: int | None = None,
+    objects: pd.DatetimeIndex | None = None,
+) -> pd.DataFrame:
+    """Find what is missing between two dates, run by run.
+
+    Parameters
+    ----------
+    held : pandas.DatetimeIndex
+        Labels of the bars held, ascending: naive dates; zoned starts for intraday bars.
+    calendar : str
+    window : Window
+    minutes : int, optional
+        Length of intraday bars: the hours of each session are held against them, half days
+        and clock changes included.
+    objects : pandas.DatetimeIndex, optional
+        Days that the bucket holds an object of, where each day has one of its own.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a gap, ascending: ``start``, ``end`` (dates; zoned first and last missing bar
+        of an ``intraday`` gap), ``sessions`` (int, whole sessions missing), ``bars`` (int,
+        bars missing), ``kind`` (``missing``, ``object_missing``, ``before_first``,
+        ``after_last``, ``not_published``, ``intraday``), ``half_days`` (int, of the
+        sessions), ``explanation``.
+    """
+    days = _days(held)
+    first, last = _ends(days, window)
+    if first is None or last is None:
+        return _table([])
+    open_days = schedule(calendar, first, last)
+    open_days = open_days[open_days["close"] <= window.now]
+    expected = pd.DatetimeIndex(open_days.index)
+    kinds = _kinds(expected, days, objects)
+    rows = list(_runs(expected, kinds, open_days, minutes))
+    if minutes is not None:
+        rows += _inside(held, open_days[expected.isin(days)], minutes)
+    rows.sort(key=lambda row: pd.Timestamp(row["start"]).tz_localize(None))
+    return _table(rows)
+
+
+def coverage(
+    held: pd.DatetimeIndex, found: pd.DataFrame, calendar: str, window: Window
+) -> dict[str, Any]:
+    """Sum up what is held of what was to be expected; takes what :func:`gaps` found.
+
+    Returns
+    -------
+    dict
+        first, last (dates held, NaT without any), expected, held, missing (sessions),
+        share (held / expected, NaN where nothing was expected), not_published, closed_days
+        (rows on days without a session), half_days (expected), intraday_gaps, missing_bars.
+    """
+    days = _days(held)
+    first, last = _ends(days, window)
+    if first is None or last is None:
+        inside, open_days = days[:0], None
+    else:
+        inside = days[(days >= first) & (days <= last)]
+        open_days = schedule(calendar, first, last)
+        open_days = open_days[open_days["close"] <= window.now]
+    expected = pd.DatetimeIndex([] if open_days is None else open_days.index)
+    late = int(found.loc[found["kind"] == "not_published", "sessions"].sum())
+    there, due = int(expected.isin(inside).sum()), len(expected) - late
+    return {
+        "first": days[0] if len(days) else pd.NaT,
+        "last": days[-1] if len(days) else pd.NaT,
+        "expected": due,
+        "held": there,
+        "missing": due - there,
+        "share": there / due if due else float("nan"),
+        "not_published": late,
+        "closed_days": int((~inside.isin(expected)).sum()),
+        "half_days": 0 if open_days is None else int(open_days["half_day"].sum()),
+        "intraday_gaps": int((found["kind"] == "intraday").sum()),
+        "missing_bars": int(found["bars"].sum()),
+    }
+
+
+def _days(held: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    naive = held.tz_localize(None) if held.tz is not None else held
+    return pd.DatetimeIndex(naive.normalize().unique()).as_unit("ns")
+
+
+def _ends(
+    days: pd.DatetimeIndex, window: Window
+) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    today = window.now.tz_localize(None).normalize()
+    first = window.start if window.start is not None else (days[0] if len(days) else None)
+    last = min(window.end, today) if window.end is not None else today
+    return (None, None) if first is None or first > last else (first, last)
+
+
+def _kinds(
+    expected: pd.DatetimeIndex, days: pd.DatetimeIndex, objects: pd.DatetimeIndex | None
+) -> list[str]:
+    """Say of each expected session why it is not held; '' where it is."""
+    kinds = np.full(len(expected), "missing", dtype=object)
+    if objects is not None:
+        kinds[~expected.isin(objects)] = "object_missing"
+    if len(days):
+        kinds[expected < days[0]] = "before_first"
+        after = expected > days[-1]
+        kinds[after] = "not_published" if after.sum() <= PUBLISHING else "after_last"
+    kinds[expected.isin(days)] = ""
+    return [str(kind) for kind in kinds]
+
+
+def _runs(
+    expected: pd.DatetimeIndex, kinds: list[str], open_days: pd.DataFrame, minutes: int | None
+) -> Iterator[dict[str, Any]]:
+    first = 0
+    while first < len(kinds):
+        stop = first + 1
+        while stop < len(kinds) and kinds[stop] == kinds[first]:
+            stop += 1
+        if kinds[first]:
+            part = open_days.iloc[first:stop]
+            bars = stop - first if minutes is None else sum(map(len, _starts(part, minutes)))
+            yield {
+                "start": expected[first],
+                "end": expected[stop - 1],
+                "sessions": stop - first,
+                "bars": bars,
+                "kind": kinds[first],
+                "half_days": int(part["half_day"].sum()),
+            }
+        first = stop
+
+
+def _starts(open_days: pd.DataFrame, minutes: int) -> list[pd.DatetimeIndex]:
+    """Give the starts of the bars that each session should hold."""
+    step = pd.Timedelta(minutes, "min")
+    return [
+        pd.date_range(opens, closes, freq=step, inclusive="left")
+        for opens, closes in zip(open_days["open"], open_days["close"], strict=True)
+    ]
+
+
+def _inside(
+    held: pd.DatetimeIndex, open_days: pd.DataFrame, minutes: int
+) -> Iterator[dict[str, Any]]:
+    """Find bars missing within sessions of which others are held."""
+    step = pd.Timedelta(minutes, "min")
+    stamps = held.tz_convert("UTC")
+    for starts in _starts(open_days, minutes):
+        absent = starts[~starts.isin(stamps)]
+        if not len(absent):
+            continue
+        breaks = np.flatnonzero(np.diff(absent.to_numpy()) > step.to_numpy()) + 1
+        for part in np.split(np.arange(len(absent)), breaks):
+            local = absent[part].tz_convert(held.tz)
+            yield {
+                "start": local[0],
+                "end": local[-1],
+                "sessions": 0,
+                "bars": len(part),
+                "kind": "intraday",
+                "half_days": 0,
+            }
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    filled = [{**row, "explanation": _EXPLANATIONS[row["kind"]]} for row in rows]
+    frame = pd.DataFrame(filled, columns=list(GAP_COLUMNS))
+    if not rows:
+        counts = ["sessions", "bars", "half_days"]
+        return frame.astype(dict.fromkeys(counts, "int64")).astype(
+            {"start": "datetime64[ns]", "end": "datetime64[ns]"}
+        )
+    return frame

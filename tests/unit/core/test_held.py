@@ -1,0 +1,163 @@
+"""Coverage and gaps against the New York Stock Exchange's own calendar.
+
+Sessions and half days as the exchange publishes them: closed on 2023-11-23, until 13:00 on
+2023-11-24; clocks forward on 2024-03-10. Twenty-one sessions in January 2024.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from stockdb.core.held import PUBLISHING, Window, coverage, gaps
+from stockdb.sessions import half_days, schedule, sessions
+
+LATER = pd.Timestamp("2025-06-02 12:00", tz="UTC")
+
+
+def days(start: str, end: str) -> pd.DatetimeIndex:
+    return sessions("XNYS", pd.Timestamp(start), pd.Timestamp(end))
+
+
+def window(start: str | None, end: str | None, now: pd.Timestamp = LATER) -> Window:
+    first, last = (None if date is None else pd.Timestamp(date) for date in (start, end))
+    return Window(first, last, now)
+
+
+def kinds(found: pd.DataFrame) -> list[tuple[str, str, int, str]]:
+    return [
+        (f"{row.start:%Y-%m-%d}", f"{row.end:%Y-%m-%d}", row.sessions, row.kind)
+        for row in found.itertuples()
+    ]
+
+
+def test_holidays_and_half_days_are_no_gaps() -> None:
+    held = days("2023-11-01", "2024-01-31")
+    within = window("2023-11-01", "2024-01-31")
+    found = gaps(held, "XNYS", within)
+    assert len(found) == 0
+    summary = coverage(held, found, "XNYS", within)
+    assert summary["expected"] == summary["held"] == 21 + 20 + 21
+    assert (summary["missing"], summary["share"], summary["half_days"]) == (0, 1.0, 1)
+    assert half_days("XNYS", pd.Timestamp("2023-11-01"), pd.Timestamp("2023-12-31")).tolist() == [
+        pd.Timestamp("2023-11-24")
+    ]
+
+
+def test_missing_sessions_are_runs_over_weekends() -> None:
+    held = days("2023-11-01", "2024-01-31")
+    gone = pd.DatetimeIndex(["2023-11-24", "2023-11-27", "2024-01-10"])
+    found = gaps(held.difference(gone), "XNYS", window("2023-11-01", "2024-01-31"))
+    assert kinds(found) == [
+        ("2023-11-24", "2023-11-27", 2, "missing"),
+        ("2024-01-10", "2024-01-10", 1, "missing"),
+    ]
+    assert found["half_days"].tolist() == [1, 0]
+
+
+def test_before_the_first_and_after_the_last() -> None:
+    held = days("2024-01-10", "2024-01-31")
+    found = gaps(held, "XNYS", window("2024-01-01", "2024-03-29"))
+    assert [row[3] for row in kinds(found)] == ["before_first", "after_last"]
+    assert found["sessions"].tolist() == [6, 20 + 20]  # Presidents' Day and Good Friday are closed
+
+
+@pytest.mark.parametrize(
+    ("now", "late"),
+    [
+        ("2024-01-31 20:59", 0),  # the session of the 31st closes at 21:00 UTC
+        ("2024-01-31 21:01", 1),
+        ("2024-02-02 22:00", 3),
+    ],
+)
+def test_the_newest_sessions_are_not_published_yet(now: str, late: int) -> None:
+    held = days("2024-01-02", "2024-01-30")
+    within = window(None, None, pd.Timestamp(now, tz="UTC"))
+    found = gaps(held, "XNYS", within)
+    assert [row[3] for row in kinds(found)] == (["not_published"] if late else [])
+    summary = coverage(held, found, "XNYS", within)
+    assert (summary["not_published"], summary["missing"]) == (late, 0)
+
+
+def test_what_stays_away_is_no_longer_late() -> None:
+    held = days("2024-01-02", "2024-01-30")
+    found = gaps(held, "XNYS", window(None, None, pd.Timestamp("2024-02-05 22:00", tz="UTC")))
+    assert kinds(found) == [("2024-01-31", "2024-02-05", PUBLISHING + 1, "after_last")]
+
+
+def test_a_day_without_an_object_is_told_from_one_without_a_row() -> None:
+    every = days("2024-01-02", "2024-01-31")
+    objects = every.difference(pd.DatetimeIndex(["2024-01-10"]))
+    held = objects.difference(pd.DatetimeIndex(["2024-01-17"]))
+    found = gaps(held, "XNYS", window("2024-01-02", "2024-01-31"), objects=objects)
+    assert kinds(found) == [
+        ("2024-01-10", "2024-01-10", 1, "object_missing"),
+        ("2024-01-17", "2024-01-17", 1, "missing"),
+    ]
+
+
+def test_rows_on_closed_days_are_counted() -> None:
+    held = days("2023-01-03", "2023-01-31").append(pd.DatetimeIndex(["2023-01-02"])).sort_values()
+    within = window("2023-01-01", "2023-01-31")
+    summary = coverage(held, gaps(held, "XNYS", within), "XNYS", within)
+    assert (summary["closed_days"], summary["held"]) == (1, 20)
+
+
+def slices(start: str, end: str, minutes: int = 5) -> pd.DatetimeIndex:
+    table = schedule("XNYS", pd.Timestamp(start), pd.Timestamp(end))
+    parts = [
+        pd.date_range(opens, closes, freq=f"{minutes}min", inclusive="left")
+        for opens, closes in zip(table["open"], table["close"], strict=True)
+    ]
+    return pd.DatetimeIndex([stamp for part in parts for stamp in part], name="date").tz_convert(
+        "America/New_York"
+    )
+
+
+def test_sessions_open_at_half_past_nine_by_the_local_clock() -> None:
+    """Also across the change of clocks: 14:30 UTC before, 13:30 after."""
+    held = slices("2024-03-07", "2024-03-12")
+    assert len(held) == 4 * 78
+    assert {stamp.strftime("%H:%M") for stamp in held if stamp.hour == 9} >= {"09:30"}
+    assert min(stamp.strftime("%H:%M") for stamp in held) == "09:30"
+    assert len(gaps(held, "XNYS", window("2024-03-07", "2024-03-12"), minutes=5)) == 0
+
+
+def test_a_half_day_holds_42_slices_of_five_minutes() -> None:
+    held = slices("2023-11-24", "2023-11-24")
+    assert len(held) == 42
+    found = gaps(held, "XNYS", window("2023-11-23", "2023-11-24"), minutes=5)
+    assert len(found) == 0
+
+
+def test_slices_missing_within_a_session() -> None:
+    held = slices("2024-03-07", "2024-03-12")
+    gone = held[100:103]
+    found = gaps(held.difference(gone), "XNYS", window("2024-03-07", "2024-03-12"), minutes=5)
+    (row,) = found.itertuples()
+    assert (row.start, row.end, row.bars, row.kind) == (gone[0], gone[-1], 3, "intraday")
+
+
+def test_whole_sessions_missing_count_their_slices() -> None:
+    held = slices("2023-11-20", "2023-11-28")
+    gone = held[(held >= "2023-11-24") & (held < "2023-11-28")]
+    found = gaps(held.difference(gone), "XNYS", window("2023-11-20", "2023-11-28"), minutes=5)
+    (row,) = found.itertuples()
+    assert (row.sessions, row.bars, row.kind, row.half_days) == (2, 42 + 78, "missing", 1)
+
+
+def test_other_exchanges_by_name() -> None:
+    """1 May is a holiday in Paris and none in New York."""
+    held = sessions("XPAR", pd.Timestamp("2024-04-29"), pd.Timestamp("2024-05-03"))
+    within = window("2024-04-29", "2024-05-03")
+    assert len(gaps(held, "XPAR", within)) == 0
+    assert kinds(gaps(held, "XNYS", within)) == [("2024-05-01", "2024-05-01", 1, "missing")]
+
+
+def test_nothing_held() -> None:
+    nothing = pd.DatetimeIndex([])
+    within = window(None, None)
+    found = gaps(nothing, "XNYS", within)
+    assert len(found) == 0 and found["start"].dtype == "datetime64[ns]"
+    summary = coverage(nothing, found, "XNYS", within)
+    assert summary["expected"] == 0 and summary["share"] != summary["share"]
