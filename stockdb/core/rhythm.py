@@ -35,7 +35,8 @@ def stale(bars: Bars) -> Mask:
     """Rows that repeat the row before in every price and a volume above zero.
 
     Flat rows (high equals low) of quiet stocks do so by chance, and so do quiet minutes: they
-    count from the second repeat in a row on. Quotes repeated without a trade are the matter of `zero_volume`.
+    count from the second repeat in a row on. Quotes repeated without a trade are the matter
+    of `zero_volume`.
     """
     close = bars.columns.get("close")
     if close is None or len(close) < 2:
