@@ -34,7 +34,8 @@ from stockdb.core.scan import Block
 
 __all__ = ["Contents", "NoTwinError", "Twin", "make_twin", "open_twin"]
 
-#: Rows of a row group, which holds whole underlyings: what a read of one moves, about.
+#: Rows of a row group, what a read of one underlying moves, about. It holds whole underlyings,
+#: but for one that is larger than what may be sorted at once.
 GROUP_ROWS: Final = 24_576
 #: Rows sorted at once: what making a twin needs in memory goes by it.
 SORT_ROWS: Final = 49_152
@@ -192,6 +193,11 @@ class _Part:
         with pa.OSFile(str(self.path), "rb") as source:
             return pa.ipc.open_stream(source).read_all()
 
+    def rows(self, table: pa.Table, name: str) -> pa.Table:
+        """Copy an underlying's rows: a slice would hold the whole part in memory."""
+        first, count = self.places[name]
+        return table.take(pa.array(range(first, first + count), pa.int64()))
+
 
 def _batches(names: Sequence[str], rows: dict[str, int], most: int) -> Iterator[list[str]]:
     """Cut the names into runs of about so many rows."""
@@ -211,24 +217,42 @@ def _write(
     writer: pq.ParquetWriter, names: list[str], rows: dict[str, int], parts: list[_Part]
 ) -> int:
     """Gather some underlyings from all parts that hold them; returns how many groups it wrote."""
+    if rows[names[0]] > SORT_ROWS:  # alone, as the batches are cut
+        return _write_large(writer, names[0], parts)
     gathered: dict[str, list[pa.Table]] = {name: [] for name in names}
     for part in parts:
         mine = [name for name in part.places if name in gathered]
         if mine:
             table = part.load()
             for name in mine:
-                first, count = part.places[name]
-                # A copy: a slice would hold the whole part in memory.
-                gathered[name].append(table.take(pa.array(range(first, first + count))))
+                gathered[name].append(part.rows(table, name))
             del table
     groups = 0
     for chosen in _batches(names, rows, GROUP_ROWS):
         groups += 1
-        group = pa.concat_tables([table for name in chosen for table in gathered.pop(name)])
-        writer.write_table(group, row_group_size=group.num_rows)
-        del group
-    pa.default_memory_pool().release_unused()
+        _write_group(writer, [table for name in chosen for table in gathered.pop(name)])
     return groups
+
+
+def _write_large(writer: pq.ParquetWriter, name: str, parts: list[_Part]) -> int:
+    """Write one underlying as it comes: it has more rows than may be held at once."""
+    groups = 0
+    waiting: list[pa.Table] = []
+    for part in parts:
+        if name in part.places:
+            waiting.append(part.rows(part.load(), name))
+        if waiting and (part is parts[-1] or sum(map(len, waiting)) >= GROUP_ROWS):
+            groups += 1
+            _write_group(writer, waiting)
+            waiting = []
+    return groups
+
+
+def _write_group(writer: pq.ParquetWriter, tables: list[pa.Table]) -> None:
+    group = pa.concat_tables(tables)
+    writer.write_table(group, row_group_size=group.num_rows)
+    del group
+    pa.default_memory_pool().release_unused()
 
 
 class _Pieces(io.RawIOBase):
