@@ -15,70 +15,91 @@ from stockdb.core.ranges import RangeReader
 from stockdb.core.store import ObjectStore
 from stockdb.core.transport import Deadline
 
-PAIRS = 7
+PAIRS = 5
 MEMBERS = 12
 ROWS = 1_100_000
 BAR_BYTES = 1_000_000
+#: Where a day stands in an archive: behind so many bytes, so that one is above 1 GB and the
+#: other has to be ZIP64.
+SIZES = {"2009.zip": 10**9, "2008.zip": 2**32}
 
 
-def year_file(path: Path, folder: Path) -> None:
-    """Zip a dozen days; two different ones are enough, each is deflated by itself."""
-    days = []
-    for seed in range(2):
-        days.append(folder / f"{seed}.csv")
-        day_file(days[-1], ROWS, seed=seed)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+def year_file(path: Path, days: list[Path], beyond: int) -> None:
+    """Zip a dozen days behind stored zeros, in a file that has a hole in their place."""
+    with path.open("wb") as hole:
+        hole.truncate(beyond)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         for number in range(MEMBERS):
-            file.write(days[number % 2], f"2009/2009-{number + 1:02d}-30options.csv")
+            file.write(days[number % 2], f"{path.stem}/{name_of(path.name, number)}")
+
+
+def name_of(key: str, number: int) -> str:
+    """Name a member of an archive."""
+    return f"{key.removesuffix('.zip')}-{number % MEMBERS + 1:02d}-30options.csv"
 
 
 def run() -> dict[str, Any]:
     """Each read of ours begins with the archive's directory: nothing is remembered."""
     with server() as (settings, bare), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "2009.zip")
-        year_file(path, Path(folder))
-        size, bucket, key = path.stat().st_size, settings.connection.bucket_name, path.name
-        bare.fput_object(bucket, key, str(path), part_size=64 * 1024**2)
-        path.unlink()
+        bucket = settings.connection.bucket_name
+        days = [Path(folder, f"{seed}.csv") for seed in range(2)]
+        for seed, day in enumerate(days):
+            day_file(day, ROWS, seed=seed)
+        sizes: dict[str, int] = {}
+        for key, beyond in SIZES.items():
+            path = Path(folder, key)
+            year_file(path, days, beyond)
+            sizes[key] = path.stat().st_size
+            bare.fput_object(bucket, key, str(path), part_size=64 * 1024**2)
+            path.unlink()
         store = ObjectStore(settings)
-        costs: list[tuple[int, int, int]] = []
+        costs: dict[str, list[tuple[int, int, int]]] = {key: [] for key in SIZES}
 
-        def name(number: int) -> str:
-            return f"2009-{number % MEMBERS + 1:02d}-30options.csv"
-
-        def ours(number: int) -> bytes:
+        def read(key: str, number: int) -> bytes:
             with RangeReader(store, key, Deadline(60)) as reader:
-                members = read_directory(reader.read, size, key)
-                member = find_member(members, name(number), key)
+                members = read_directory(reader.read, sizes[key], key)
+                member = find_member(members, name_of(key, number), key)
                 data = b"".join(member_chunks(reader.read, member, key))
-            costs.append((reader.received - member.compressed, reader.requests, member.compressed))
+            beyond = reader.received - member.compressed
+            costs[key].append((beyond, reader.requests, member.compressed))
             return data
 
+        def ours(number: int) -> bytes:
+            return read("2009.zip", number)
+
         def peer(number: int) -> bytes:
-            response = bare.get_object(bucket, key)
+            response = bare.get_object(bucket, "2009.zip")
             try:
                 body = response.read()
             finally:
                 response.close()
                 response.release_conn()
             with zipfile.ZipFile(io.BytesIO(body)) as file:
-                return file.read(f"2009/{name(number)}")
+                return file.read(f"2009/{name_of('2009.zip', number)}")
 
         assert ours(5) == peer(5)
         own, other, ratio = paired(ours, peer, PAIRS)
+        for number in range(MEMBERS):
+            assert read("2008.zip", number) == days[number % 2].read_bytes()
         store.close()
-    beyond, requests, compressed = max(costs)
+    archives = {}
+    for key, size in sizes.items():
+        beyond, requests, compressed = max(costs[key])
+        archives[key] = {
+            "file": size,
+            "bytes": beyond + compressed,
+            "bytes_compressed": compressed,
+            "bytes_beyond_it": beyond,
+            "requests": requests,
+        }
     return {
         "ours": own,
         "peer": other,
         "ratio": ratio,
         "bar": BAR_BYTES,
-        "ok": beyond <= BAR_BYTES,
-        "bytes": beyond + compressed,
-        "bytes_compressed": compressed,
-        "bytes_beyond_it": beyond,
-        "requests": requests,
-        "file": size,
-        "unit": "s",
+        "ok": all(found["bytes_beyond_it"] <= BAR_BYTES for found in archives.values()),
+        **archives["2009.zip"],
+        "zip64": archives["2008.zip"],
+        "unit": "s; bytes",
         "peer_is": "minio get of the whole archive + zipfile",
     }

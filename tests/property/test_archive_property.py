@@ -123,8 +123,7 @@ def in_directory(body: bytes, at: int) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as file:
             return file.start_dir <= at < end
-    except zipfile.BadZipFile:  # noise before an empty directory can look like a ZIP64 locator
-        assert body[end - 20 : end].startswith(b"PK\6\7")
+    except zipfile.BadZipFile:  # noise around an empty directory, which zipfile takes for ZIP64
         return False
 
 
