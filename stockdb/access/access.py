@@ -14,7 +14,7 @@ from stockdb.access import files, shape
 from stockdb.access.chains import ChainFilter, read_chain
 from stockdb.access.history import HistoryRequest, read_history
 from stockdb.access.provenance import ProvenanceLog
-from stockdb.access.quality import calendar_of, gaps_of, option_gaps
+from stockdb.access.quality import calendar_of, days_without_a_file, gaps_of, option_gaps
 from stockdb.access.reference import Reference
 from stockdb.core.cache import open_cache
 from stockdb.core.chains import ChainReader
@@ -132,7 +132,8 @@ class Access:
         self, frame: pd.DataFrame, symbol: str, request: HistoryRequest
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Say what is missing in bars that were read; see :mod:`stockdb.access.quality`."""
-        return gaps_of(self.settings, frame, symbol, request, pd.Timestamp.now("UTC"))
+        absent = days_without_a_file(self.reader, request)
+        return gaps_of(self.settings, frame, symbol, request, pd.Timestamp.now("UTC"), absent)
 
     def option_gaps(self, wanted: DateRange) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Say which sessions lack an options file."""

@@ -8,12 +8,14 @@ import pandas as pd
 
 from stockdb.access.history import HistoryRequest
 from stockdb.access.provenance import ATTRS
+from stockdb.core.catalog import day_datasets
 from stockdb.core.held import Window, coverage, gaps
+from stockdb.core.reader import Reader
 from stockdb.errors import ConfigurationError
 from stockdb.settings import Dataset, Settings
 from stockdb.types import DateRange
 
-__all__ = ["calendar_of", "gaps_of", "option_gaps"]
+__all__ = ["calendar_of", "days_without_a_file", "gaps_of", "option_gaps"]
 
 
 def calendar_of(settings: Settings, frame: pd.DataFrame) -> str:
@@ -27,6 +29,7 @@ def gaps_of(
     symbol: str,
     request: HistoryRequest,
     now: pd.Timestamp,
+    absent: pd.DatetimeIndex | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Find the gaps of one symbol's bars, and sum them up.
 
@@ -39,6 +42,8 @@ def gaps_of(
     request : HistoryRequest
     now : pandas.Timestamp
         Zoned.
+    absent : pandas.DatetimeIndex, optional
+        As :func:`days_without_a_file` gives it.
 
     Returns
     -------
@@ -62,9 +67,40 @@ def gaps_of(
     index = pd.DatetimeIndex(frame.index)
     window = _window(request.wanted, dataset, now)
     minutes = interval.minutes if interval.intraday else None
-    found = gaps(index, dataset.calendar, window, minutes=minutes)
+    found = gaps(index, dataset.calendar, window, minutes=minutes, absent=absent)
     found.insert(0, "symbol", symbol)
     return found, coverage(index, found, dataset.calendar, window)
+
+
+def days_without_a_file(reader: Reader, request: HistoryRequest) -> pd.DatetimeIndex | None:
+    """List the dates of the years held by day that the bucket holds no file of.
+
+    Returns
+    -------
+    pandas.DatetimeIndex or None
+        Naive, weekends and holidays among them. None where a read of the request takes
+        nothing from files by day.
+    """
+    settings = reader.settings
+    datasets = day_datasets(settings.datasets, request.interval.name, request.wanted)
+    first = request.wanted.first_day(datasets[0].timezone) if datasets else None
+    if first is None:  # as an open range reads none of them
+        return None
+    last = request.wanted.last_day(datasets[0].timezone)
+    policy = request.policy
+    places = reader.days.places(
+        "day_bars",
+        first.date(),
+        None if last is None else last.date(),
+        max_age=policy.max_age,
+        offline=policy.offline,
+    )
+    if not places:
+        return None
+    held = pd.DatetimeIndex(pd.to_datetime(list(places))).as_unit("ns")
+    ends = [pd.Timestamp(dataset.end) for dataset in datasets if dataset.end]
+    stop = max([held[-1], *ends])
+    return _others(held, held[0], stop if last is None else min(stop, last))
 
 
 def option_gaps(
@@ -75,8 +111,13 @@ def option_gaps(
         (one for one in settings.datasets.values() if one.kind == "options"), Dataset(key="-")
     )
     window = _window(wanted, chosen, now)
-    found = gaps(held, chosen.calendar, window, objects=held)
+    absent = _others(held, held[0], held[-1]) if len(held) else None
+    found = gaps(held, chosen.calendar, window, absent=absent)
     return found, coverage(held, found, chosen.calendar, window)
+
+
+def _others(held: pd.DatetimeIndex, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+    return pd.date_range(first, last, unit="ns").difference(held)
 
 
 def _window(wanted: DateRange, dataset: Dataset, now: pd.Timestamp) -> Window:

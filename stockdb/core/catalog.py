@@ -10,10 +10,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 from stockdb.errors import ConfigurationError, SymbolNotFoundError
 from stockdb.settings import Dataset
+from stockdb.types import DateRange
 
-__all__ = ["KeyTemplate", "bars_datasets", "spellings", "suggest", "symbol_not_found", "template"]
+__all__ = [
+    "KeyTemplate",
+    "bars_datasets",
+    "day_datasets",
+    "overlaps",
+    "spellings",
+    "suggest",
+    "symbol_not_found",
+    "template",
+]
 
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 _PATTERNS: Final = {
@@ -197,3 +209,27 @@ def bars_datasets(datasets: Mapping[str, Dataset], interval: str) -> list[tuple[
             held=held,
         )
     return found
+
+
+def day_datasets(
+    datasets: Mapping[str, Dataset], interval: str, wanted: DateRange
+) -> list[Dataset]:
+    """Return the datasets of bars in a file a day that may hold part of a range."""
+    return [
+        dataset
+        for dataset in datasets.values()
+        if dataset.kind == "day_bars"
+        and (dataset.interval or "daily") == interval
+        and dataset.duplicate_of is None
+        and overlaps(dataset, wanted)
+    ]
+
+
+def overlaps(dataset: Dataset, wanted: DateRange) -> bool:
+    """Whether a dataset may hold part of a range, by the dates that the settings give it."""
+    first, last = wanted.first_day(dataset.timezone), wanted.last_day(dataset.timezone)
+    begins = None if dataset.start is None else pd.Timestamp(dataset.start)
+    ends = None if dataset.end is None else pd.Timestamp(dataset.end)
+    too_late = first is not None and ends is not None and first > ends
+    too_early = last is not None and begins is not None and last < begins
+    return not (too_late or too_early)

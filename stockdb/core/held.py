@@ -30,6 +30,7 @@ _EXPLANATIONS: Final = {
     "after_last": "the exchange was open after the newest bar held: delisted, or no longer updated",
     "not_published": "the newest sessions: their bars are not in the bucket yet",
     "intraday": "the exchange was open, and bars of the day's other hours are held",
+    "closed_day": "no gap: bars are held, but the exchange was closed",
 }
 
 
@@ -110,9 +111,9 @@ def gaps(
     window: Window,
     *,
     minutes: int | None = None,
-    objects: pd.DatetimeIndex | None = None,
+    absent: pd.DatetimeIndex | None = None,
 ) -> pd.DataFrame:
-    """Find what is missing between two dates, run by run.
+    """Find what is missing between two dates, run by run; and what should not be there.
 
     Parameters
     ----------
@@ -123,27 +124,29 @@ def gaps(
     minutes : int, optional
         Length of intraday bars: the hours of each session are held against them, half days
         and clock changes included.
-    objects : pandas.DatetimeIndex, optional
-        Days that the bucket holds an object of, where each day has one of its own.
+    absent : pandas.DatetimeIndex, optional
+        Naive dates that should have an object of their own, as days in a file each, and
+        have none.
 
     Returns
     -------
     pandas.DataFrame
         One row a gap, ascending: ``start``, ``end`` (dates; zoned first and last missing bar
         of an ``intraday`` gap), ``sessions`` (int, whole sessions missing), ``bars`` (int,
-        bars missing), ``kind`` (``missing``, ``object_missing``, ``before_first``,
-        ``after_last``, ``not_published``, ``intraday``), ``half_days`` (int, of the
-        sessions), ``explanation``.
+        bars missing; held, of a ``closed_day``), ``kind`` (``missing``, ``object_missing``,
+        ``before_first``, ``after_last``, ``not_published``, ``intraday``, ``closed_day``),
+        ``half_days`` (int, of the sessions), ``explanation``.
     """
     days = _days(held)
     first, last = _ends(days, window)
     if first is None or last is None:
         return _table([])
-    open_days = schedule(calendar, first, last)
-    open_days = open_days[open_days["close"] <= window.now]
+    known = schedule(calendar, first, last)
+    open_days = known[known["close"] <= window.now]
     expected = pd.DatetimeIndex(open_days.index)
-    kinds = _kinds(expected, days, objects)
+    kinds = _kinds(expected, days, absent)
     rows = list(_runs(expected, kinds, open_days, minutes))
+    rows += _closed(held, pd.DatetimeIndex(known.index))
     if minutes is not None:
         rows += _inside(held, open_days[expected.isin(days)], minutes)
     rows.sort(key=lambda row: pd.Timestamp(row["start"]).tz_localize(None))
@@ -164,15 +167,15 @@ def coverage(
     """
     days = _days(held)
     first, last = _ends(days, window)
-    if first is None or last is None:
-        inside, open_days = days[:0], None
-    else:
-        inside = days[(days >= first) & (days <= last)]
+    open_days = None
+    if first is not None and last is not None:
         open_days = schedule(calendar, first, last)
         open_days = open_days[open_days["close"] <= window.now]
     expected = pd.DatetimeIndex([] if open_days is None else open_days.index)
-    late = int(found.loc[found["kind"] == "not_published", "sessions"].sum())
-    there, due = int(expected.isin(inside).sum()), len(expected) - late
+    by_kind = found.groupby("kind")[["sessions", "bars"]].sum()
+    late = int(by_kind["sessions"].get("not_published", 0))
+    there, due = int(expected.isin(days).sum()), len(expected) - late
+    closed = found[found["kind"] == "closed_day"]
     return {
         "first": days[0] if len(days) else pd.NaT,
         "last": days[-1] if len(days) else pd.NaT,
@@ -181,10 +184,10 @@ def coverage(
         "missing": due - there,
         "share": there / due if due else float("nan"),
         "not_published": late,
-        "closed_days": int((~inside.isin(expected)).sum()),
+        "closed_days": int((closed["end"] - closed["start"]).dt.days.sum()) + len(closed),
         "half_days": 0 if open_days is None else int(open_days["half_day"].sum()),
         "intraday_gaps": int((found["kind"] == "intraday").sum()),
-        "missing_bars": int(found["bars"].sum()),
+        "missing_bars": int(found["bars"].sum()) - int(closed["bars"].sum()),
     }
 
 
@@ -203,12 +206,12 @@ def _ends(
 
 
 def _kinds(
-    expected: pd.DatetimeIndex, days: pd.DatetimeIndex, objects: pd.DatetimeIndex | None
+    expected: pd.DatetimeIndex, days: pd.DatetimeIndex, absent: pd.DatetimeIndex | None
 ) -> list[str]:
     """Say of each expected session why it is not held; '' where it is."""
     kinds = np.full(len(expected), "missing", dtype=object)
-    if objects is not None:
-        kinds[~expected.isin(objects)] = "object_missing"
+    if absent is not None:
+        kinds[expected.isin(absent)] = "object_missing"
     if len(days):
         kinds[expected < days[0]] = "before_first"
         after = expected > days[-1]
@@ -237,6 +240,28 @@ def _runs(
                 "half_days": int(part["half_day"].sum()),
             }
         first = stop
+
+
+def _closed(held: pd.DatetimeIndex, known: pd.DatetimeIndex) -> Iterator[dict[str, Any]]:
+    """Find days with bars and without a session, as far as the calendar knows; runs of days."""
+    if not len(known):
+        return
+    naive = held.tz_localize(None) if held.tz is not None else held
+    stamps = naive.normalize().as_unit("ns")
+    stamps = stamps[(stamps >= known[0]) & (stamps <= known[-1]) & ~stamps.isin(known)]
+    dates, bars = np.unique(stamps.to_numpy(), return_counts=True)
+    if not len(dates):
+        return
+    breaks = np.flatnonzero(np.diff(dates) > np.timedelta64(1, "D")) + 1
+    for part in np.split(np.arange(len(dates)), breaks):
+        yield {
+            "start": pd.Timestamp(dates[part[0]]),
+            "end": pd.Timestamp(dates[part[-1]]),
+            "sessions": 0,
+            "bars": int(bars[part].sum()),
+            "kind": "closed_day",
+            "half_days": 0,
+        }
 
 
 def _starts(open_days: pd.DataFrame, minutes: int) -> list[pd.DatetimeIndex]:

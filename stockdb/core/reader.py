@@ -15,7 +15,14 @@ import pandas as pd
 import pyarrow as pa
 
 from stockdb.core.cache import Cached, DiskCache, NoCache
-from stockdb.core.catalog import bars_datasets, spellings, symbol_not_found, template
+from stockdb.core.catalog import (
+    bars_datasets,
+    day_datasets,
+    overlaps,
+    spellings,
+    symbol_not_found,
+    template,
+)
 from stockdb.core.daybars import DayBars, YearOfBars
 from stockdb.core.days import Days
 from stockdb.core.discovery import CONFIRMED, Discovery
@@ -180,7 +187,7 @@ class Reader:
         parts: list[Bars] = []
         missing: NotFoundError | None = None
         for name, dataset in bars_datasets(self.settings.datasets, interval.name):
-            if not _overlaps(dataset, wanted):
+            if not overlaps(dataset, wanted):
                 continue
             try:
                 parts.append(self._from_dataset(name, dataset, symbol, interval, wanted, policy))
@@ -206,14 +213,7 @@ class Reader:
 
         An open-ended range does not: it would move every day of many years for one symbol.
         """
-        held = [
-            dataset
-            for dataset in self.settings.datasets.values()
-            if dataset.kind == "day_bars"
-            and (dataset.interval or "daily") == interval.name
-            and dataset.duplicate_of is None
-            and _overlaps(dataset, wanted)
-        ]
+        held = day_datasets(self.settings.datasets, interval.name, wanted)
         first = wanted.first_day(held[0].timezone) if held else None
         if first is None:
             return
@@ -416,15 +416,6 @@ def bars_of_year(symbol: str, year: YearOfBars, first: int, last: int) -> Bars:
 def iso(seconds: float) -> str:
     """Write seconds since the epoch as ISO 8601, UTC."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
-
-
-def _overlaps(dataset: Dataset, wanted: DateRange) -> bool:
-    first, last = wanted.first_day(dataset.timezone), wanted.last_day(dataset.timezone)
-    begins = None if dataset.start is None else pd.Timestamp(dataset.start)
-    ends = None if dataset.end is None else pd.Timestamp(dataset.end)
-    too_late = first is not None and ends is not None and first > ends
-    too_early = last is not None and begins is not None and last < begins
-    return not (too_late or too_early)
 
 
 def _rows(

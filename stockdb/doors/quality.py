@@ -111,10 +111,12 @@ class QualityMethods:
         -------
         pandas.DataFrame
             One row a gap: symbol, start, end, sessions (whole ones missing), bars, kind,
-            half_days, explanation. Kinds: ``missing`` (the exchange was open), ``before_first``,
-            ``after_last``, ``not_published`` (the newest sessions), ``object_missing`` (no
-            options file of that day), ``intraday`` (bars within a session; half days and clock
-            changes are known). Holidays are no gaps.
+            half_days, explanation. Kinds: ``missing`` (the exchange was open, and the symbol's
+            object, or the day's file, has no row of it), ``object_missing`` (of files by day:
+            the bucket holds none of that day), ``before_first``, ``after_last``,
+            ``not_published`` (the newest sessions), ``intraday`` (bars within a session; half
+            days and clock changes are known), ``closed_day`` (no gap but the contrary: bars
+            held on a day without a session). Holidays are no gaps.
 
         Raises
         ------

@@ -60,6 +60,8 @@ def test_find_gaps(minio: MinIODataIntegration) -> None:
     assert (row.symbol, row.sessions, row.kind) == ("HOLED", 2, "missing")
     assert (row.start, row.end) == (pd.Timestamp("2024-01-10"), pd.Timestamp("2024-01-11"))
     assert len(minio.find_gaps("FULL", "2024-01-01", "2024-01-31")) == 0
+    (row,) = minio.find_gaps("KING", "2024-01-01", "2024-01-31").itertuples()
+    assert (row.start, row.bars, row.kind) == (pd.Timestamp("2024-01-15"), 1, "closed_day")
     both = minio.find_gaps(["FULL", "HOLED"], "2024-01-01", "2024-01-31")
     assert both["symbol"].tolist() == ["HOLED"]
 
@@ -68,6 +70,29 @@ def test_option_days(minio: MinIODataIntegration) -> None:
     (row,) = minio.find_gaps("options", "2024-01-02", "2024-01-31").itertuples()
     assert (row.kind, row.sessions) == ("object_missing", 2)
     assert minio.coverage("options", "2024-01-02", "2024-01-31")["missing"].tolist() == [2]
+
+
+def test_days_in_a_file_each(make_bucket: Callable[..., str], client_factory: Any) -> None:
+    """No file of a day is told from a file without the symbol; 2009-12-25 was a holiday."""
+    december = sessions("XNYS", pd.Timestamp("2009-12-15"), pd.Timestamp("2009-12-31"))
+    january = sessions("XNYS", pd.Timestamp("2010-01-04"), pd.Timestamp("2010-01-15"))
+    no_file, no_row = pd.Timestamp("2009-12-17"), pd.Timestamp("2009-12-22")
+    head = "symbol,open,high,low,close,volume,adjust_close\n"
+    files = {
+        f"options/2009/{day:%Y-%m-%d}stocks.csv": (
+            head + "B,1,1,1,1,5,1\n" + ("" if day == no_row else "A,10,11,9,10.5,900,10.5\n")
+        ).encode()
+        for day in december.drop(no_file)
+    }
+    minio = client_factory(make_bucket({**files, "stocks-2010-2025/A.csv": csv(january[1:])}))
+    found = minio.find_gaps("A", "2009-12-15", "2010-01-15")
+    assert [(row.start, row.kind) for row in found.itertuples()] == [
+        (no_file, "object_missing"),
+        (no_row, "missing"),
+        (january[0], "missing"),
+    ]
+    (row,) = minio.coverage("A", "2009-12-15", "2010-01-15").itertuples()
+    assert (row.expected, row.missing, row.closed_days) == (len(december) + len(january), 3, 0)
 
 
 def test_an_unknown_symbol_is_an_error_not_no_gaps(minio: MinIODataIntegration) -> None:

@@ -87,20 +87,45 @@ def test_what_stays_away_is_no_longer_late() -> None:
 
 def test_a_day_without_an_object_is_told_from_one_without_a_row() -> None:
     every = days("2024-01-02", "2024-01-31")
-    objects = every.difference(pd.DatetimeIndex(["2024-01-10"]))
-    held = objects.difference(pd.DatetimeIndex(["2024-01-17"]))
-    found = gaps(held, "XNYS", window("2024-01-02", "2024-01-31"), objects=objects)
+    absent = pd.DatetimeIndex(["2024-01-06", "2024-01-10", "2024-01-15"])  # and two closed days
+    held = every.difference(absent).difference(pd.DatetimeIndex(["2024-01-17"]))
+    found = gaps(held, "XNYS", window("2024-01-02", "2024-01-31"), absent=absent)
     assert kinds(found) == [
         ("2024-01-10", "2024-01-10", 1, "object_missing"),
         ("2024-01-17", "2024-01-17", 1, "missing"),
     ]
 
 
-def test_rows_on_closed_days_are_counted() -> None:
-    held = days("2023-01-03", "2023-01-31").append(pd.DatetimeIndex(["2023-01-02"])).sort_values()
-    within = window("2023-01-01", "2023-01-31")
-    summary = coverage(held, gaps(held, "XNYS", within), "XNYS", within)
-    assert (summary["closed_days"], summary["held"]) == (1, 20)
+def test_rows_on_closed_days_are_listed_and_counted() -> None:
+    """The Saturday and Sunday before Martin Luther King's day, and that Monday."""
+    closed = pd.DatetimeIndex(["2023-01-14", "2023-01-15", "2023-01-16", "2023-01-21"])
+    held = days("2023-01-03", "2023-01-31").append(closed).sort_values()
+    within = window("2023-01-03", "2023-01-31")
+    found = gaps(held, "XNYS", within)
+    assert kinds(found) == [
+        ("2023-01-14", "2023-01-16", 0, "closed_day"),
+        ("2023-01-21", "2023-01-21", 0, "closed_day"),
+    ]
+    assert found["bars"].tolist() == [3, 1]
+    summary = coverage(held, found, "XNYS", within)
+    assert (summary["closed_days"], summary["held"], summary["missing_bars"]) == (4, 20, 0)
+
+
+def test_the_bar_of_a_session_that_is_still_open_is_on_no_closed_day() -> None:
+    held = days("2024-01-02", "2024-01-31")
+    within = window(None, None, pd.Timestamp("2024-01-31 18:00", tz="UTC"))
+    found = gaps(held, "XNYS", within)
+    assert len(found) == 0
+    assert coverage(held, found, "XNYS", within)["closed_days"] == 0
+
+
+def test_sessions_of_2002_are_known() -> None:
+    """The exchange was closed on 2001-09-11 to 14, and on 2004-06-11 for President Reagan."""
+    assert len(days("2001-09-10", "2001-09-17")) == 2
+    assert len(days("2002-01-01", "2002-12-31")) == 252
+    held = days("2004-06-01", "2004-06-30")
+    assert pd.Timestamp("2004-06-11") not in held
+    assert len(gaps(held, "XNYS", window("2004-06-01", "2004-06-30"))) == 0
 
 
 def slices(start: str, end: str, minutes: int = 5) -> pd.DatetimeIndex:
