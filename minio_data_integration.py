@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from stockdb.doors.options import OptionMethods
+from stockdb.doors.processing import ProcessingMethods
 from stockdb.doors.quality import QualityMethods
 from stockdb.types import (
     Adjustment,
@@ -29,13 +30,14 @@ if TYPE_CHECKING:  # loaded with the first client: importing this module stays c
     from stockdb.core.diagnose import ConnectionReport
     from stockdb.core.store import ObjectInfo
     from stockdb.errors import StockDBError
+    from stockdb.processing.spec import Column
     from stockdb.scale.bulk import BulkResult
     from stockdb.settings import Settings
 
 __all__ = ["MinIODataIntegration"]
 
 
-class MinIODataIntegration(OptionMethods, QualityMethods):
+class MinIODataIntegration(OptionMethods, ProcessingMethods, QualityMethods):
     """Read access to a bucket of market data, with a local cache and validation.
 
     Parameters
@@ -144,11 +146,13 @@ class MinIODataIntegration(OptionMethods, QualityMethods):
         *,
         adjust: Adjustment = "none",
         validate: bool = True,
-        preprocess: bool = False,
+        preprocess: bool | str | Sequence[str | Column] = False,
         max_age: float | None = None,
         offline: bool = False,
         allow_stale: bool = False,
         output_format: OutputFormat = "pandas",
+        splits: pd.DataFrame | pd.Series | None = None,
+        dividends: pd.DataFrame | pd.Series | None = None,
         start: DateLike | None = None,
         end: DateLike | None = None,
     ) -> Any:
@@ -167,11 +171,15 @@ class MinIODataIntegration(OptionMethods, QualityMethods):
             does not hold is made of shorter bars that it does.
         adjust : {'none', 'splits', 'all'}
             What prices must be adjusted for at least; what the dataset has been adjusted
-            for already stays. The adjustment of the result is recorded.
+            for already stays. Events come from ``reference/splits.csv`` and
+            ``reference/dividends.csv`` of the bucket, or from ``splits`` and ``dividends``; the
+            adjustment of the result is recorded.
         validate : bool
             Hold the rows against the rules of VALIDATION_CONFIG and act by its policy.
-        preprocess : bool
-            Add returns, log_returns, typical_price, vwap.
+        preprocess : bool, str or list
+            True adds returns, log_returns, typical_price, vwap; ``'standard'`` a standard set;
+            else names of indicators or columns of your own, see :meth:`preprocess_data`.
+            Earlier bars are loaded on top, so that the first row returned is warm.
         max_age : float, optional
             Seconds since the server last confirmed the data; 0 asks it now.
         offline : bool
@@ -179,6 +187,10 @@ class MinIODataIntegration(OptionMethods, QualityMethods):
         allow_stale : bool
             Where the server cannot be reached, serve the last good version, flagged.
         output_format : {'pandas', 'arrow', 'polars'}
+        splits, dividends : pandas.DataFrame or pandas.Series, optional
+            Your own events, instead of the bucket's: ex_date (index or column) and ratio (new
+            shares for one old) or amount (cash a share, as paid), and symbol where there are
+            several.
 
         Returns
         -------
@@ -217,6 +229,8 @@ class MinIODataIntegration(OptionMethods, QualityMethods):
             max_age=max_age,
             offline=offline,
             allow_stale=allow_stale,
+            splits=splits,
+            dividends=dividends,
         )
         if isinstance(symbol, str):
             frame = self._access.history(parse_symbol(symbol), request)
@@ -241,10 +255,12 @@ class MinIODataIntegration(OptionMethods, QualityMethods):
         strict: bool = False,
         adjust: Adjustment = "none",
         validate: bool = True,
-        preprocess: bool = False,
+        preprocess: bool | str | Sequence[str | Column] = False,
         max_age: float | None = None,
         offline: bool = False,
         allow_stale: bool = False,
+        splits: pd.DataFrame | pd.Series | None = None,
+        dividends: pd.DataFrame | pd.Series | None = None,
         start: DateLike | None = None,
         end: DateLike | None = None,
     ) -> BulkResult:
@@ -255,7 +271,7 @@ class MinIODataIntegration(OptionMethods, QualityMethods):
         symbols : list of str
             What is no symbol at all fails alone, too.
         start_date, end_date, interval, adjust, validate, preprocess, max_age, offline, \
-allow_stale, start, end
+allow_stale, splits, dividends, start, end
             As for :meth:`get_historical_data`.
         max_workers : int, optional
             By default that of PERFORMANCE_CONFIG. Another joblib backend is chosen with
@@ -288,6 +304,8 @@ allow_stale, start, end
             max_age=max_age,
             offline=offline,
             allow_stale=allow_stale,
+            splits=splits,
+            dividends=dividends,
         )
         return self._bulk(
             symbols, request, max_workers=max_workers, progress=progress, strict=strict
@@ -312,7 +330,8 @@ allow_stale, start, end
         symbols, start_date, end_date, interval, max_workers, start, end
             As for :meth:`bulk_download`.
         **options
-            ``adjust``, ``validate``, ``preprocess``, ``max_age``, ``offline``, ``allow_stale``.
+            ``adjust``, ``validate``, ``preprocess``, ``max_age``, ``offline``, ``allow_stale``,
+            ``splits``, ``dividends``.
         """
         from stockdb.scale import bulk
 
@@ -321,20 +340,6 @@ allow_stale, start, end
         )
         names = bulk.names_of(symbols)
         return bulk.iterate(self._access, names, request, max_workers=max_workers)
-
-    def preprocess_data(self, df: pd.DataFrame) -> pd.DataFrame:
-        """Add returns, log_returns, typical_price and vwap to a copy of the frame.
-
-        See ``stockdb.processing.preprocessing`` for the definitions and the NaN rule.
-
-        Raises
-        ------
-        DataError
-            A needed column is missing.
-        """
-        from stockdb.processing.preprocessing import preprocess
-
-        return preprocess(df)
 
     def get_cache_stats(self) -> dict[str, Any]:
         """Describe the cache, over all processes that use it.

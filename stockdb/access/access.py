@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stockdb.access import files, shape
+from stockdb.access.adjusting import EventTables
 from stockdb.access.chains import ChainFilter, read_chain
 from stockdb.access.history import HistoryRequest, read_history
 from stockdb.access.provenance import ProvenanceLog
@@ -25,6 +27,8 @@ from stockdb.core.report import ValidationReport
 from stockdb.core.store import ObjectStore
 from stockdb.core.validation import validate_bars
 from stockdb.errors import ConfigurationError, RangeError
+from stockdb.processing.indicators import indicators
+from stockdb.processing.spec import Column
 from stockdb.settings import Settings, load_settings
 from stockdb.types import DateLike, DateRange, parse_adjustment, parse_interval, parse_range
 
@@ -62,7 +66,7 @@ class Access:
     def history(self, symbol: str, request: HistoryRequest) -> pd.DataFrame:
         """Read one symbol; see :func:`stockdb.access.history.read_history`."""
         today = dt.datetime.now(dt.UTC).date()
-        return read_history(self.reader, self.provenance, symbol, request, today)
+        return read_history(self.reader, self.reference, self.provenance, symbol, request, today)
 
     def chain(
         self,
@@ -100,10 +104,12 @@ class Access:
         aliases: tuple[DateLike | None, DateLike | None] = (None, None),
         adjust: str = "none",
         validate: bool = True,
-        preprocess: bool = False,
+        preprocess: bool | str | Sequence[str | Column] = False,
         max_age: float | None = None,
         offline: bool = False,
         allow_stale: bool = False,
+        splits: pd.DataFrame | pd.Series | None = None,
+        dividends: pd.DataFrame | pd.Series | None = None,
     ) -> HistoryRequest:
         """Parse what a caller asked for, before anything is read.
 
@@ -111,7 +117,13 @@ class Access:
         ------
         RangeError
             No range; or one of its ends is given twice, as itself and by its alias.
+        ConfigurationError
+            An interval, an adjustment or an indicator that does not exist.
         """
+        if not isinstance(preprocess, bool | str):
+            preprocess = tuple(preprocess)
+        if not isinstance(preprocess, bool):
+            indicators(preprocess)
         return HistoryRequest(
             parse_range(_either(start, aliases[0], "start"), _either(end, aliases[1], "end")),
             parse_interval(interval),
@@ -119,6 +131,7 @@ class Access:
             validate,
             preprocess,
             ReadPolicy(max_age, offline, allow_stale),
+            EventTables(splits, dividends),
         )
 
     def validate(self, frame: pd.DataFrame, calendar: str | None, **rules: Any) -> ValidationReport:

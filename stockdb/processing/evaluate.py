@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stockdb.errors import DataError
-from stockdb.processing.spec import BARS, Column, Series
+from stockdb.processing.spec import BARS, Column, Series, inputs_of, moments
 
 __all__ = ["evaluate", "split", "warmup"]
 
@@ -48,20 +48,23 @@ def split(
             f"A frame of many symbols has the index (symbol, date), not {frame.index.names}.",
             remedy="Use the long form as get_historical_data() returns it for a list.",
         )
-    names = [name for name in (*BARS, *extra) if name in frame]
-    dates = frame.index.levels[1]
-    codes = np.asarray(frame.index.codes[0])
-    order = np.argsort(codes, kind="stable")
-    sorted_codes = codes[order]
-    edges = np.flatnonzero(np.diff(sorted_codes, prepend=-2, append=-2))
-    whole = frame[names]
-    for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        rows: slice | npt.NDArray[np.intp] = order[begin:end]
-        if order[end - 1] - order[begin] == end - begin - 1:  # together, as usual
-            rows = slice(int(order[begin]), int(order[end - 1]) + 1)
-        part = whole.iloc[rows]
-        part.index = dates.take(np.asarray(frame.index.codes[1])[rows])
-        yield frame.index.levels[0][sorted_codes[begin]], rows, Series.of(part, extra)
+    inputs = inputs_of(frame, extra)
+    codes, places = (np.asarray(part) for part in frame.index.codes)
+    date, session = moments(pd.DatetimeIndex(frame.index.levels[1]))
+    order = None if (codes[1:] >= codes[:-1]).all() else np.argsort(codes, kind="stable")
+    ordered = codes if order is None else codes[order]
+    edges = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(codes)]
+    for begin, end in zip(edges[:-1], edges[1:] if len(codes) else [], strict=False):
+        rows: slice | npt.NDArray[np.intp] = slice(begin, end)
+        if order is not None:
+            rows = order[begin:end]
+            if rows[-1] - rows[0] == end - begin - 1:  # together, though not in order
+                rows = slice(int(rows[0]), int(rows[-1]) + 1)
+        own = {name: values[rows] for name, values in inputs.items()}
+        mine = places[rows]
+        sessions = None if session is None else session[mine]
+        series = Series.of_arrays(date[mine], sessions, own)
+        yield frame.index.levels[0][ordered[begin]], rows, series
 
 
 def evaluate(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
@@ -93,15 +96,22 @@ def evaluate(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
             f"Columns asked for twice: {', '.join(sorted(twice))}.", remedy="Name each once."
         )
     extra = tuple(dict.fromkeys(n for c in columns for n in c.inputs if n not in BARS))
-    block = np.full((len(columns), len(frame)), np.nan)
-    for symbol, rows, series in split(frame, extra):
-        try:
-            for values, column in zip(block, columns, strict=True):
-                values[rows] = column.values(series)
-        except DataError as error:
-            if error.symbol is None:
-                error.symbol = symbol
-            raise
+    block = np.empty((len(columns), len(frame)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for number, (symbol, rows, series) in enumerate(split(frame, extra)):
+            try:
+                if number == 0:  # all symbols have the columns of the frame
+                    for column in columns:
+                        column.require(series)
+                for values, column in zip(block, columns, strict=True):
+                    values[rows] = column.raw(series)
+            except DataError as error:
+                if error.symbol is None:
+                    error.symbol = symbol
+                raise
+            part = block[:, rows]
+            if np.isinf(part).any():
+                block[:, rows] = np.where(np.isinf(part), np.nan, part)
     across = [(i, column.across) for i, column in enumerate(columns) if column.across is not None]
     if across:
         dates = _dates(frame)

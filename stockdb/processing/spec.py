@@ -18,7 +18,7 @@ import pandas as pd
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.processing.runs import by_runs, run_length
 
-__all__ = ["BARS", "Column", "Floats", "Series", "ratio"]
+__all__ = ["BARS", "Column", "Floats", "Series", "inputs_of", "moments", "ratio"]
 
 Floats = npt.NDArray[np.float64]
 Role = Literal["feature", "label"]
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 #: The inputs that every series has a place for.
 BARS: Final = ("open", "high", "low", "close", "volume")
+_BARS: Final = frozenset(BARS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,30 +83,39 @@ class Series:
             The index holds no ascending, unique dates, or a column is not numeric.
         """
         index = frame.index
-        if not isinstance(index, pd.DatetimeIndex) or not index.is_monotonic_increasing:
+        if not isinstance(index, pd.DatetimeIndex):
+            raise _not_ascending()
+        return cls.of_arrays(*moments(index), inputs_of(frame, extra))
+
+    @classmethod
+    def of_arrays(
+        cls,
+        date: npt.NDArray[np.datetime64],
+        session: npt.NDArray[np.datetime64] | None,
+        inputs: Mapping[str, Floats],
+    ) -> Self:
+        """Take arrays as :func:`moments` and :func:`inputs_of` give them, for one symbol.
+
+        Raises
+        ------
+        DataError
+            The dates do not ascend, or repeat.
+        """
+        steps = np.diff(date.view(np.int64))
+        if len(steps) and steps.min() <= 0:
+            if steps.min() < 0:
+                raise _not_ascending()
             raise DataError(
-                "Bars need an index of ascending dates.",
-                remedy="Use frame.sort_index(), with a DatetimeIndex as get_historical_data() "
-                "returns it.",
-            )
-        if not index.is_unique:
-            raise DataError(
-                f"Bars of one symbol have one row a date; {index[index.duplicated()][0]} repeats.",
+                f"Bars of one symbol have one row a date; {date[np.argmin(steps) + 1]} repeats.",
                 remedy="Remove the repeated rows: frame[~frame.index.duplicated(keep='last')].",
             )
-        session = None
-        if index.tz is not None:
-            session = index.tz_localize(None).to_numpy().astype("datetime64[D]")
-            index = index.tz_convert(None)
-        held = {name: _numbers(frame, name) for name in (*BARS, *extra) if name in frame}
-        absent = frozenset(name for name in (*BARS, *extra) if name not in held)
-        nothing = np.full(len(frame), np.nan) if absent else np.empty(0)
+        absent = frozenset(name for name in BARS if name not in inputs)
+        nothing = np.full(len(date), np.nan) if absent else np.empty(0)
         bars: dict[str, Any] = {
-            name: _sane(name, held[name]) if name in held else nothing for name in BARS
+            name: _sane(name, inputs[name]) if name in inputs else nothing for name in BARS
         }
-        others = {name: held[name] for name in extra if name in held}
-        date = index.as_unit("ns").to_numpy()
-        return cls(date, **bars, extra=others, session=session, absent=absent)
+        extra = {name: values for name, values in inputs.items() if name not in BARS}
+        return cls(date, **bars, extra=extra, session=session, absent=absent)
 
     def __len__(self) -> int:
         return len(self.date)
@@ -123,6 +133,10 @@ class Series:
             session=None if self.session is None else self.session[rows],
             absent=self.absent,
         )
+
+    def holds(self, inputs: Iterable[str]) -> bool:
+        """Whether the source has all of these inputs."""
+        return all(n in self.extra or (n in _BARS and n not in self.absent) for n in inputs)
 
     def input(self, name: str) -> Floats:
         """Return an input by name, one of `BARS` or of `extra`."""
@@ -160,11 +174,16 @@ class Series:
             would stay NaN for ever, or go on with numbers that are wrong.
         """
         arrays = [self.input(item) if isinstance(item, str) else item for item in inputs]
-        if all(isinstance(item, str) for item in inputs):
-            gaps = self.once(("gaps", inputs), lambda: _gaps(arrays))
-        else:
-            gaps = _gaps(arrays)
+        gaps = _union(self._gaps_of(item) for item in inputs)
         return function(*arrays) if gaps is None else by_runs(function, arrays, gaps, outputs)
+
+    def _gaps_of(self, item: str | Floats) -> npt.NDArray[np.bool_] | None:
+        if not isinstance(item, str):
+            return _gaps(item)
+        key = ("gaps", item)
+        if key not in self._kept:
+            self._kept[key] = _gaps(self.input(item))
+        return self._kept[key]  # type: ignore[no-any-return]
 
     @property
     def still(self) -> npt.NDArray[np.int64]:
@@ -187,6 +206,27 @@ class Series:
     def untraded(self) -> npt.NDArray[np.int64]:
         """Bars in a row, up to and including each, with a volume of zero; shape (rows,)."""
         return self.once("untraded", lambda: run_length(self.volume == 0.0))
+
+    def unless(
+        self, values: Floats, kind: Literal["still", "unchanged", "untraded"], bars: int
+    ) -> Floats:
+        """Make NaN of the rows at which nothing has happened for so many bars.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (rows,)
+        kind : {'still', 'unchanged', 'untraded'}
+            Which of the counts above to go by.
+        bars : int
+            The least count at which the value is undefined.
+        """
+        if self.longest(kind) < bars:
+            return values
+        return np.where(getattr(self, kind) >= bars, np.nan, values)
+
+    def longest(self, kind: Literal["still", "unchanged", "untraded"]) -> int:
+        """Return the highest of the counts ``still``, ``unchanged`` or ``untraded``."""
+        return self.once(("longest", kind), lambda: int(getattr(self, kind).max(initial=0)))
 
     def _still(self) -> npt.NDArray[np.int64]:
         one_price = self.high == self.low
@@ -289,15 +329,23 @@ class Column:
             The series lacks an input, or the function gave something else than one float64
             for each row.
         """
-        missing = [n for n in self.inputs if n in series.absent or not _has(series, n)]
-        if missing:
+        self.require(series)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _finite(self.raw(series))
+
+    def require(self, series: Series) -> None:
+        """Raise DataError where the series lacks an input."""
+        if not series.holds(self.inputs):
+            missing = [name for name in self.inputs if not series.holds((name,))]
             raise DataError(
                 f"{self.name} needs {', '.join(missing)}, which these bars do not have.",
                 remedy="Leave the column out, or give bars that have it.",
                 column=self.name,
             )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = self.compute(series)
+
+    def raw(self, series: Series) -> Floats:
+        """Compute as :meth:`values` does; inputs unchecked, infinities and warnings included."""
+        values = self.compute(series)
         if not isinstance(values, np.ndarray) or values.dtype != np.float64:
             raise DataError(
                 f"{self.name} was computed as {getattr(values, 'dtype', type(values).__name__)}.",
@@ -310,7 +358,7 @@ class Column:
                 remedy="Its compute function must give one value for each row.",
                 column=self.name,
             )
-        return _finite(values)
+        return values
 
     def describe(self) -> dict[str, Any]:
         """Return everything but the functions, as JSON values."""
@@ -327,6 +375,28 @@ class Column:
             "reach": self.reach,
             "inputs": list(self.inputs),
         }
+
+
+def moments(
+    index: pd.DatetimeIndex,
+) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.datetime64] | None]:
+    """Give an index as naive datetime64[ns], and the local session dates of a zoned one."""
+    session = None
+    if index.tz is not None:
+        session = index.tz_localize(None).to_numpy().astype("datetime64[D]")
+        index = index.tz_convert(None)
+    return index.as_unit("ns").to_numpy(), session
+
+
+def inputs_of(frame: pd.DataFrame, extra: Iterable[str] = ()) -> dict[str, Floats]:
+    """Give the bars of a frame, and further columns, as contiguous float64.
+
+    Raises
+    ------
+    DataError
+        A column is not numeric.
+    """
+    return {name: _numbers(frame, name) for name in (*BARS, *extra) if name in frame}
 
 
 def ratio(above: Floats | float, below: Floats | float) -> Floats:
@@ -348,8 +418,11 @@ def _finite(values: Floats) -> Floats:
     return np.where(infinite, np.nan, values) if infinite.any() else values
 
 
-def _has(series: Series, name: str) -> bool:
-    return name in BARS or name in series.extra
+def _not_ascending() -> DataError:
+    return DataError(
+        "Bars need an index of ascending dates.",
+        remedy="Use frame.sort_index(), with a DatetimeIndex as get_historical_data() returns it.",
+    )
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> Floats:
@@ -364,6 +437,9 @@ def _numbers(frame: pd.DataFrame, name: str) -> Floats:
 
 def _sane(name: str, values: Floats) -> Floats:
     """Make NaN of what cannot be a price or a volume; a copy only where there is any."""
+    least = 0.0 if name == "volume" else np.nextafter(0.0, 1.0)
+    if len(values) and values.min() >= least and values.max() < np.inf:  # nor NaN, nearly always
+        return values
     with np.errstate(invalid="ignore"):
         wrong = (values < 0.0) if name == "volume" else (values <= 0.0)
     wrong |= np.isinf(values)
@@ -377,9 +453,12 @@ def _repeats(values: Floats) -> npt.NDArray[np.bool_]:
     return result
 
 
-def _gaps(arrays: list[Floats]) -> npt.NDArray[np.bool_] | None:
-    """Mark rows where an array is NaN; None where none is."""
-    gaps = np.isnan(arrays[0])
-    for values in arrays[1:]:
-        gaps |= np.isnan(values)
+def _gaps(values: Floats) -> npt.NDArray[np.bool_] | None:
+    """Mark the rows that are NaN; None where none is."""
+    gaps = np.isnan(values)
     return gaps if gaps.any() else None
+
+
+def _union(masks: Iterable[npt.NDArray[np.bool_] | None]) -> npt.NDArray[np.bool_] | None:
+    some = [mask for mask in masks if mask is not None]
+    return np.logical_or.reduce(some) if some else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import itertools
 import json
 import threading
 import warnings
@@ -224,9 +225,9 @@ class TestOutput:
 
     def test_preprocessing(self, minio: MinIODataIntegration) -> None:
         frame = minio.get_historical_data("AAPL", "2024-01-03", "2024-01-05", preprocess=True)
-        closes = [values(number)[3] for number in (1, 2, 3)]
-        assert np.isnan(frame["returns"].iloc[0])
-        assert frame["returns"].iloc[1] == pytest.approx(closes[1] / closes[0] - 1, rel=1e-14)
+        closes = [values(number)[3] for number in (0, 1, 2, 3)]
+        expected = [after / before - 1 for before, after in itertools.pairwise(closes)]
+        assert frame["returns"].tolist() == pytest.approx(expected, rel=1e-14)  # the first, too
         _, high, low, close, _ = values(2)
         assert frame["typical_price"].iloc[1] == pytest.approx((high + low + close) / 3, rel=1e-14)
         empty = minio.get_historical_data("AAPL", "2024-01-06", "2024-01-07", preprocess=True)

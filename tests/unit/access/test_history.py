@@ -51,6 +51,10 @@ def bars(dates: list[str], close: list[float] | None = None, **changed: Any) -> 
     return Bars(**{**values, **changed})
 
 
+#: A bucket without reference tables.
+NO_TABLES: Any = SimpleNamespace(events=lambda *_, **__: None, settings=Settings())
+
+
 class FakeReader:
     """Gives what it was given, and remembers what it was asked."""
 
@@ -66,7 +70,7 @@ class FakeReader:
 
 def read(held: Bars, request: HistoryRequest | None = None, **validation: Any) -> pd.DataFrame:
     reader: Any = FakeReader(held, **validation)
-    return read_history(reader, ProvenanceLog(), "X", request or HistoryRequest(), TODAY)
+    return read_history(reader, NO_TABLES, ProvenanceLog(), "X", request or HistoryRequest(), TODAY)
 
 
 class TestSource:
@@ -122,7 +126,7 @@ class TestFrame:
         reader: Any = FakeReader(held)
         reader.settings = Settings(datasets={"m": Dataset(key="{SYMBOL}.csv", interval="5m")})
         request = HistoryRequest(interval=INTERVALS["5m"])
-        frame = read_history(reader, ProvenanceLog(), "X", request, TODAY)
+        frame = read_history(reader, NO_TABLES, ProvenanceLog(), "X", request, TODAY)
         assert [str(stamp) for stamp in frame.index] == [
             "2024-01-02 09:30:00-05:00", "2024-07-02 09:30:00-04:00",
         ]  # fmt: skip

@@ -1,0 +1,96 @@
+"""Adjusts what was read by the caller's events, or by those of the bucket's reference tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from stockdb.access.reference import Reference
+from stockdb.core.reader import Bars, ReadPolicy
+from stockdb.errors import DataError
+from stockdb.processing.adjust import Events, Factors, events_of, factors
+from stockdb.types import Adjustment
+
+__all__ = ["EventTables", "adjustment_of"]
+
+_RANK: Final = {"none": 0, "splits": 1, "all": 2}
+
+
+@dataclass(frozen=True)
+class EventTables:
+    """A caller's own tables; None takes the bucket's.
+
+    Attributes
+    ----------
+    splits, dividends : pandas.DataFrame, pandas.Series or None
+        See :func:`stockdb.processing.adjust.events_of`.
+    """
+
+    splits: pd.DataFrame | pd.Series | None = None
+    dividends: pd.DataFrame | pd.Series | None = None
+
+
+def needed(held: str, wanted: str) -> bool:
+    """Whether prices have to be adjusted: not where they are as asked for, or more."""
+    return _RANK[wanted] > _RANK[held]
+
+
+def adjustment_of(
+    bars: Bars,
+    wanted: Adjustment,
+    tables: EventTables,
+    reference: Reference,
+    policy: ReadPolicy,
+) -> tuple[Factors, dict[str, Any]]:
+    """Compute the factors for bars, and what a frame's note says about them.
+
+    Raises
+    ------
+    DataError
+        Splits or dividends are needed and nobody has them.
+    """
+    held: Adjustment = bars.adjustment  # type: ignore[assignment]
+    splits = _table("splits", bars, tables.splits, reference, policy)
+    dividends = (
+        _table("dividends", bars, tables.dividends, reference, policy) if wanted == "all" else None
+    )
+    # Splits are needed even where prices have them: amounts may be on older shares.
+    missing = []
+    if splits is None and held == "none":
+        missing.append("splits")
+    if wanted == "all" and dividends is None:
+        missing.append("dividends")
+    if missing:
+        raise DataError(
+            f"The prices of {bars.symbol} are adjusted for {held!r} only; adjusting them for "
+            f"{wanted!r} needs {' and '.join(missing)} that are not available.",
+            remedy="Put reference/splits.csv and reference/dividends.csv into the bucket, give "
+            "splits= and dividends=, or declare the dataset's adjustment in minio_config.py.",
+            symbol=bars.symbol,
+        )
+    basis = tables.dividends is None and _declared(reference, "dividends") == "splits"
+    events = Events.of(splits, dividends, amounts_adjusted=basis)
+    close = np.asarray(bars.columns["close"])
+    found = factors(bars.date, close, events, held=held, wanted=wanted)
+    note = {"from": held, "to": wanted, "splits": found.splits, "dividends": found.dividends}
+    return found, note
+
+
+def _table(
+    kind: str,
+    bars: Bars,
+    given: pd.DataFrame | pd.Series | None,
+    reference: Reference,
+    policy: ReadPolicy,
+) -> pd.DataFrame | None:
+    if given is not None:
+        return events_of(given, "ratio" if kind == "splits" else "amount", bars.symbol)
+    return reference.events(kind, bars.symbol, policy=policy, required=False)  # type: ignore[arg-type]
+
+
+def _declared(reference: Reference, kind: str) -> str:
+    dataset = reference.settings.datasets.get(kind)
+    return "none" if dataset is None else dataset.adjustment

@@ -1,0 +1,280 @@
+"""Adjustment of prices and volumes for splits and dividends: factors, applied and taken back.
+
+Prices before an ex-date are multiplied so that no return shows the event: by old shares over
+new at a split, by 1 - D/C at a dividend, C being the last close before the ex-date (the method
+of CRSP; Center for Research in Security Prices, "Data Definitions: Price Adjustment Factors").
+Volumes are divided by the split factor; dividends leave them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stockdb.errors import DataError
+from stockdb.types import Adjustment
+
+__all__ = ["Events", "Factors", "adjust", "events_of", "factors", "unadjust"]
+
+Floats = npt.NDArray[np.float64]
+Dates = npt.NDArray[np.datetime64]
+
+_PRICES: Final = ("open", "high", "low", "close", "vwap")
+_RANK: Final = {"none": 0, "splits": 1, "all": 2}
+
+
+@dataclass(frozen=True)
+class Events:
+    """What happened to one symbol.
+
+    Attributes
+    ----------
+    split_dates : ndarray of datetime64[ns], shape (splits,)
+        Ex-dates, ascending.
+    ratios : ndarray of float64, shape (splits,)
+        New shares for one old: 7.0 for 7:1, 0.1 for one new for ten old. Spin-offs that a
+        vendor writes as odd ratios count as splits.
+    dividend_dates : ndarray of datetime64[ns], shape (dividends,)
+    amounts : ndarray of float64, shape (dividends,)
+        Cash a share.
+    amounts_adjusted : bool
+        Whether amounts are on today's shares (divided by later splits) or as they were paid.
+    """
+
+    split_dates: Dates
+    ratios: Floats
+    dividend_dates: Dates
+    amounts: Floats
+    amounts_adjusted: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        splits: pd.DataFrame | None,
+        dividends: pd.DataFrame | None,
+        *,
+        amounts_adjusted: bool = False,
+    ) -> Events:
+        """Take tables with the index ``ex_date`` and a column ``ratio`` or ``amount``."""
+        dates, ratios = _column(splits, "ratio")
+        paid, amounts = _column(dividends, "amount")
+        return cls(dates, ratios, paid, amounts, amounts_adjusted)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What the values of each row are multiplied by.
+
+    Attributes
+    ----------
+    price, volume : ndarray of float64, shape (rows,)
+    splits, dividends : int
+        Events that have an effect on these rows.
+    """
+
+    price: Floats
+    volume: Floats
+    splits: int = 0
+    dividends: int = 0
+
+
+def events_of(table: pd.DataFrame | pd.Series, name: str, symbol: str) -> pd.DataFrame:
+    """Read a caller's table of events.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or pandas.Series
+        Ex-dates as index or column ``ex_date``; ``ratio`` or ``amount`` (a Series: its
+        values); a column ``symbol`` where the table has several.
+    name : {'ratio', 'amount'}
+    symbol : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``ex_date``, ascending; column ``name``.
+
+    Raises
+    ------
+    DataError
+        The columns are missing, or a value is not positive.
+    """
+    frame = table.to_frame(name) if isinstance(table, pd.Series) else table
+    if "ex_date" in frame:
+        frame = frame.set_index("ex_date")
+    if name not in frame:
+        raise DataError(
+            f"A table of events needs the columns ex_date and {name}; it has "
+            f"{', '.join(map(str, table.columns)) if isinstance(table, pd.DataFrame) else name}.",
+            remedy=f"Give a frame with ex_date and {name}, and symbol where it has several.",
+        )
+    if "symbol" in frame:
+        frame = frame[frame["symbol"].astype(str).str.upper() == symbol]
+    index = pd.DatetimeIndex(pd.to_datetime(frame.index), name="ex_date").as_unit("ns")
+    values = frame[name].to_numpy(dtype=np.float64)
+    if not (np.isfinite(values) & (values > 0.0)).all():
+        raise DataError(
+            f"{symbol}: a {name} that is not a positive number.", remedy="Correct the table."
+        )
+    return pd.DataFrame({name: values}, index=index).sort_index(kind="stable")
+
+
+def factors(
+    date: Dates,
+    close: Floats,
+    events: Events,
+    *,
+    held: Adjustment,
+    wanted: Adjustment,
+    undo: bool = False,
+) -> Factors:
+    """Compute the factors of each row.
+
+    Parameters
+    ----------
+    date : ndarray of datetime64[ns], shape (rows,)
+        Ascending.
+    close : ndarray of float64, shape (rows,)
+        As held; with ``undo`` as adjusted.
+    events : Events
+        Splits after the last row count, too: prices are on today's shares. A dividend needs a
+        close before it and a row on or after its ex-date.
+    held, wanted : {'none', 'splits', 'all'}
+        What the prices are adjusted for, and what they are to be; ``wanted`` at least ``held``.
+    undo : bool
+        ``close`` has been adjusted from ``held`` to ``wanted``: find the factors that did it.
+
+    Raises
+    ------
+    DataError
+        A dividend that is not smaller than the close before it.
+    """
+    if _RANK[wanted] < _RANK[held]:
+        raise DataError(
+            f"Prices adjusted for {held!r} cannot be turned into {wanted!r} by adjusting.",
+            remedy="Use unadjust() with the same events.",
+        )
+    rows = len(date)
+    split = _later_product(date, events.split_dates, events.ratios)
+    shares = split if held == "none" and wanted != "none" else np.ones(rows)
+    price, volume = 1.0 / shares, shares.copy()
+    used = int((events.split_dates > date[0]).sum()) if rows and held == "none" != wanted else 0
+    paid = 0
+    if wanted == "all" and held != "all":
+        effect, paid = _dividends(date, close if undo else close * price, events, undo)
+        price = price * effect
+    return Factors(price, volume, used, paid)
+
+
+def adjust(
+    frame: pd.DataFrame,
+    events: Events,
+    *,
+    held: Adjustment = "none",
+    wanted: Adjustment = "all",
+) -> pd.DataFrame:
+    """Adjust the bars of one symbol; a new frame, the events' effects multiplied in.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Index ``date``, ascending; columns open, high, low, close, volume as far as there.
+    events, held, wanted
+        As for :func:`factors`.
+    """
+    return _apply(frame, events, held, wanted, undo=False)
+
+
+def unadjust(
+    frame: pd.DataFrame,
+    events: Events,
+    *,
+    held: Adjustment = "none",
+    wanted: Adjustment = "all",
+) -> pd.DataFrame:
+    """Take :func:`adjust` back, with the same events, ``held`` and ``wanted``."""
+    return _apply(frame, events, held, wanted, undo=True)
+
+
+def apply_to(
+    columns: Mapping[str, Floats], found: Factors, *, undo: bool = False
+) -> dict[str, Floats]:
+    """Multiply prices and volumes; other columns stay."""
+    price = 1.0 / found.price if undo else found.price
+    volume = 1.0 / found.volume if undo else found.volume
+    return {
+        name: values * price
+        if name in _PRICES
+        else (values * volume if name == "volume" else values)
+        for name, values in columns.items()
+    }
+
+
+def _apply(
+    frame: pd.DataFrame, events: Events, held: Adjustment, wanted: Adjustment, *, undo: bool
+) -> pd.DataFrame:
+    date = pd.DatetimeIndex(frame.index).tz_localize(None).as_unit("ns").to_numpy()
+    close = frame["close"].to_numpy(dtype=np.float64)
+    found = factors(date, close, events, held=held, wanted=wanted, undo=undo)
+    columns = {str(name): frame[name].to_numpy() for name in frame.columns}
+    changed = apply_to(columns, found, undo=undo)
+    result = pd.DataFrame(changed, index=frame.index, columns=frame.columns)
+    result.attrs = dict(frame.attrs)
+    return result
+
+
+def _column(table: pd.DataFrame | None, name: str) -> tuple[Dates, Floats]:
+    if table is None or not len(table):
+        return np.empty(0, "datetime64[ns]"), np.empty(0)
+    ordered = table.sort_index(kind="stable")
+    return (
+        pd.DatetimeIndex(ordered.index).as_unit("ns").to_numpy(),
+        ordered[name].to_numpy(dtype=np.float64),
+    )
+
+
+def _later_product(date: Dates, events: Dates, ratios: Floats) -> Floats:
+    """Product of the ratios of events after each date."""
+    product = np.append(np.cumprod(ratios[::-1])[::-1], 1.0)
+    return np.asarray(product[np.searchsorted(events, date, side="right")])
+
+
+def _amounts(events: Events) -> Floats:
+    """Give the amounts on today's shares."""
+    if events.amounts_adjusted:
+        return events.amounts
+    return events.amounts / _later_product(events.dividend_dates, events.split_dates, events.ratios)
+
+
+def _dividends(date: Dates, close: Floats, events: Events, undo: bool) -> tuple[Floats, int]:
+    """Multiply 1 - D/C over the dividends after each row; closes are on today's shares.
+
+    With ``undo`` the closes carry the factors already: C = C_adjusted / later factors + D.
+    """
+    amounts = _amounts(events)
+    usable = np.flatnonzero(np.isfinite(close) & (close > 0.0))
+    before = np.searchsorted(date[usable], events.dividend_dates) - 1
+    there = before >= 0
+    if len(date):
+        there &= events.dividend_dates <= date[-1]
+    single = np.ones(len(amounts))
+    later = 1.0
+    for number in np.flatnonzero(there)[::-1]:
+        last = float(close[usable[before[number]]])
+        if undo:
+            last = last / later + float(amounts[number])
+        single[number] = 1.0 - float(amounts[number]) / last
+        if single[number] <= 0.0:
+            day = pd.Timestamp(events.dividend_dates[number]).date()
+            raise DataError(
+                f"The dividend of {amounts[number]:g} on {day} is not smaller than the close "
+                f"of {last:g} before it.",
+                remedy="Correct the table of dividends, or say on which shares its amounts are.",
+            )
+        later *= single[number]
+    return _later_product(date, events.dividend_dates, single), int(there.sum())
