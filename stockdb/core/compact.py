@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from stockdb.core.chains import ChainReader
 from stockdb.core.dayfile import open_day
@@ -20,12 +20,12 @@ from stockdb.errors import (
     ArchiveError,
     ConfigurationError,
     DataError,
-    ObjectChangedError,
     StockDBError,
 )
 
 __all__ = ["CompactedDay", "compact"]
 
+_UNVERSIONED: Final = "the server gives no ETag, so nothing tells one version from another"
 State = Literal["current", "to write", "written", "failed"]
 
 
@@ -109,7 +109,9 @@ def _one(chains: ChainReader, place: Place, dry_run: bool) -> CompactedDay:
     size = place.size if place.member is None else place.member.compressed
     day = CompactedDay(place.date, place.where, chains.twins.key(place), "to write", size)
     try:
-        standing = _standing(chains, place)
+        if place.etag is None:
+            raise NoTwinError(_UNVERSIONED)
+        standing = chains.twins.stands(place, place.etag)
         if standing is not None:
             return replace(day, state="current", twin_bytes=standing)
         return day if dry_run else _write(chains, place, day)
@@ -118,27 +120,22 @@ def _one(chains: ChainReader, place: Place, dry_run: bool) -> CompactedDay:
         return replace(day, state="failed", reason=reason)
 
 
-def _standing(chains: ChainReader, place: Place) -> int | None:
-    if place.etag is None:
-        raise NoTwinError("the server gives no ETag, so nothing tells one version from another")
-    return chains.twins.stands(place, place.etag)
-
-
 def _write(chains: ChainReader, place: Place, day: CompactedDay) -> CompactedDay:
     begin = time.monotonic()
     deadline = Deadline(chains.settings.performance.object_deadline)
     with RangeReader(chains.store, place.key, deadline) as reader:
         file = open_day(place, reader, chains.store)
-        if file.version.etag is None or file.version.etag != place.etag:
-            raise ObjectChangedError(f"{place.where} was replaced just now.", key=place.key)
+        etag = file.version.etag  # a newer one than the listing's, perhaps
+        if etag is None:
+            raise NoTwinError(_UNVERSIONED)
         with tempfile.TemporaryDirectory(prefix="stockdb-compact-") as folder:
             path = Path(folder, "twin.parquet")
             column, blocks = file.blocks()
-            source = chains.twins.source(place, file.version.etag)
+            source = chains.twins.source(place, etag)
             contents = make_twin(blocks, column, source, path)
             if not contents.names:
                 raise DataError(f"{place.where} has no rows.", key=place.key)
-            size = chains.twins.write(place, file.version.etag, path)
+            size = chains.twins.write(place, etag, path)
     return replace(
         day,
         state="written",

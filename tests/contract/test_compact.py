@@ -374,6 +374,28 @@ class TestWriting:
         assert all(done["reason"].iloc[:3]) and "1,000" in done["reason"].iloc[2]
         assert f"twins/{keys[1]}.twin.parquet" not in keys_in(s3, bucket)
 
+    def test_replaced_after_it_was_listed(
+        self, make_bucket: Callable[..., str], client_factory: Client, s3: Minio
+    ) -> None:
+        """What is read is what the twin is of."""
+        objects = self.objects()
+        bucket = make_bucket(objects)
+        second = list(objects)[1]
+        new = (HEADER + lines_of("A", 4, random.Random(1), self.DAYS[1])).encode()
+
+        def replace(day: Any) -> None:
+            if day.key != second:
+                s3.put_object(bucket, second, io.BytesIO(new), len(new))
+
+        client = client_factory(bucket, **PLACE)
+        done = client.compact_options(on_day=replace)
+        assert done["state"].tolist() == ["written"] * 3
+        assert done["rows"].tolist() == [9, 4, 9]
+        other = client_factory(bucket, **PLACE)
+        frame = other.get_option_chain("A", self.DAYS[1])
+        assert listed(frame) == scan(new)["A"]
+        assert origin_of(other, frame).strategy == "shared_twin"
+
     def test_replaced_while_it_was_compacted(
         self,
         make_bucket: Callable[..., str],

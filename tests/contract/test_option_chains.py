@@ -402,6 +402,19 @@ class TestSelect:
         planned = far.explain("get_option_chain", "A", DAY, verify=True)
         assert "select" not in planned["strategy"].tolist()  # not asked again
 
+    def test_rows_that_were_not_asked_for_are_not_believed(
+        self, far: MinIODataIntegration, day: Day, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = far._access.store.select
+
+        def lenient(key: str, column: str, value: str, **more: Any) -> bytes:
+            return real(key, column, value, **more) + real(key, column, "AAP", **more)
+
+        monkeypatch.setattr(far._access.store, "select", lenient)
+        frame = far.get_option_chain("AAPL", DAY, verify=True)
+        assert listed(frame) == day.rows["AAPL"]
+        assert origin_of(far, frame).strategy == "scan"
+
     def test_replaced_while_the_server_filtered(
         self,
         make_bucket: Callable[..., str],
