@@ -130,6 +130,7 @@ class TestChains:
         client = client_factory(bucket)
         assert len(client.get_option_chain("A", DAYS[0])) == 3
         assert len(client.get_option_chain("A", DAYS[1])) == 40
+        assert len(client.get_options_data("A", DAYS[0], DAYS[1])) == 3 + 40
 
     def test_a_damaged_member_teaches_nothing(
         self, make_bucket: Callable[..., str], client_factory: Client

@@ -121,6 +121,7 @@ class TestContents:
         make_bucket: Callable[..., str],
         client_factory: Client,
         monkeypatch: pytest.MonkeyPatch,
+        s3: Minio,
         disorder: str,
     ) -> None:
         monkeypatch.setattr(twins, "SORT_ROWS", 900)
@@ -138,8 +139,11 @@ class TestContents:
         if disorder == "quoted":
             lines = [line.replace(",A,", ',"A",', 1) for line in lines]
         text = HEADER + "".join(lines)
-        client = client_factory(make_bucket({KEY: text.encode()}), **PLACE)
+        bucket = make_bucket({KEY: text.encode()})
+        client = client_factory(bucket, **PLACE)
         assert client.compact_options()["rows"].tolist() == [len(lines)]
+        names = pq.read_table(io.BytesIO(body_of(s3, bucket, TWIN)))["underlying"].to_pylist()
+        assert names == sorted(names) and len(names) == len(lines)
         for symbol, rows in scan(text.encode()).items():
             frame = client.get_option_chain(symbol, DAY)
             assert (listed(frame), origin_of(client, frame).strategy) == (rows, "shared_twin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,21 @@ def test_rows_keep_the_files_order_however_they_are_sorted(
         assert table["bid"].to_pylist() == [i for i, each in enumerate(names) if each == name]
     assert opened(data).places("BRK-B")  # in any spelling
     assert opened(data).places("B") == [] and opened(data).cost("B") == 0
+
+
+def test_a_note_that_is_not_of_the_rows_is_not_believed(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a writer had counted wrong: all sums are right, and so is the number of rows."""
+    real = twins.Contents.pack
+
+    def pack(contents: twins.Contents) -> bytes:
+        one, two, *others = contents.counts
+        return real(replace(contents, counts=[one + 1, two - 1, *others]))
+
+    monkeypatch.setattr(twins.Contents, "pack", pack)
+    twin = opened(twin_of(names, tmp_path / "t"))
+    assert twin.rows("A") is None and twin.rows("Z") is not None
 
 
 @pytest.mark.parametrize("rows_of_one", [50, 20_000])
