@@ -17,7 +17,7 @@ from stockdb.errors import ConfigurationError
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
-__all__ = ["calendar", "half_days", "has_session", "schedule", "sessions"]
+__all__ = ["calendar", "exchange_zone", "half_days", "has_session", "schedule", "sessions"]
 
 #: First dates to try: some calendars are not known as far back as others.
 _STARTS: Final = ("1990-01-01", "1997-01-06", "2000-01-01", "2002-01-01")
@@ -97,6 +97,11 @@ def schedule(name: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
     held = calendar(name).schedule.loc[start:end, ["open", "close"]]
     table = held.set_axis(pd.DatetimeIndex(held.index).as_unit("ns"), axis=0)
     return pd.DataFrame(table.assign(half_day=table.index.isin(half_days(name, start, end))))
+
+
+def exchange_zone(name: str) -> str:
+    """Name the time zone of an exchange's clock."""
+    return str(calendar(name).tz)
 
 
 def has_session(name: str, start: pd.Timestamp, end: pd.Timestamp) -> bool:

@@ -127,6 +127,7 @@ def _read(
             symbol=symbol,
             intraday=source.intraday,
             calendar=bars.calendar if rules.missing_sessions else None,
+            timezone=bars.timezone if source.intraday else None,
         )
         _refuse(report, rules.policy, symbol)
         if rules.policy == "drop" and not report.ok:

@@ -43,6 +43,8 @@ class Bars:
         None infers it, see `daily`.
     notes : dict of str to ndarray of float64
         What a rule computed and the report should show; NaN where there is nothing to say.
+    zoned : bool
+        `date` is UTC, known for sure: another exchange's clock can be told from it.
     """
 
     date: Dates
@@ -51,11 +53,14 @@ class Bars:
     rules: Validation
     intraday: bool | None = None
     notes: dict[str, Floats] = field(default_factory=dict)
+    zoned: bool = False
 
     def take(self, rows: Ints) -> Bars:
         """Give some of the rows, as bars of their own."""
         cells = {name: column[rows] for name, column in self.columns.items()}
-        return Bars(self.date[rows], self.wall[rows], cells, self.rules, self.intraday)
+        return Bars(
+            self.date[rows], self.wall[rows], cells, self.rules, self.intraday, zoned=self.zoned
+        )
 
     @cached_property
     def nothing(self) -> Mask:

@@ -8,6 +8,7 @@ on a closed day nobody traded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ import pandas as pd
 
 from stockdb.core.barview import Bars
 from stockdb.core.report import Finding
+from stockdb.core.rhythm import bar_length
 from stockdb.core.rules import severity_of
-from stockdb.sessions import half_days, schedule, sessions
+from stockdb.sessions import exchange_zone, half_days, schedule, sessions
 
 __all__ = ["GAP_COLUMNS", "PUBLISHING", "Window", "about_sessions", "coverage", "gaps"]
 
@@ -51,22 +53,28 @@ class Window(NamedTuple):
 
 
 def about_sessions(bars: Bars, calendar: str) -> Iterator[Finding]:
-    """Hold daily bars against a calendar: sessions between the first and last that are missing.
+    """Hold bars against a calendar, between the first day held and the last.
 
     Parameters
     ----------
     bars : Bars
-        Of one symbol.
+        Of one symbol; daily or intraday. Labels without a zone are taken to show the
+        exchange's clock.
     calendar : str
 
     Yields
     ------
     Finding
-        ``missing_session``, about no row, its labels are the missing dates; ``holiday``, the
-        rows of weekdays on which the exchange was closed.
+        ``missing_session``, about no row, its labels are the missing dates; ``missing_bars``,
+        of sessions that are held in part, its labels are the missing times by the exchange's
+        clock (half days are known; nothing is said where bars do not stand at regular times);
+        ``holiday``, the rows of weekdays on which the exchange was closed.
     """
-    if not bars.daily or not bars.dated.any():
+    if not bars.dated.any():
         return
+    if bars.zoned and not bars.daily:
+        local = pd.DatetimeIndex(bars.date, tz="UTC").tz_convert(exchange_zone(calendar))
+        bars = replace(bars, wall=local.tz_localize(None).to_numpy())
     stamps = bars.days.astype("datetime64[D]").astype("datetime64[ns]")
     held = pd.DatetimeIndex(np.unique(stamps[bars.dated]))
     if len(held) > 1 and np.median(np.diff(held.to_numpy())) > np.timedelta64(4, "D"):
@@ -86,6 +94,17 @@ def about_sessions(bars: Bars, calendar: str) -> Iterator[Finding]:
             count=len(missing),
             labels=missing,
         )
+    severity = severity_of("missing_bars", "warning", bars.rules)
+    if not bars.daily and severity:
+        absent = _absent(bars.in_order[0], schedule(calendar, held[0], held[-1]), calendar)
+        if len(absent):
+            yield Finding(
+                rule="missing_bars",
+                severity=severity,
+                reason=f"Bars of sessions of {calendar} that are held in part are missing.",
+                count=len(absent),
+                labels=absent,
+            )
     # Beyond what the calendar knows, nobody can say.
     known = (stamps >= expected[0]) & (stamps <= expected[-1]) & bars.dated
     closed = known & ~np.isin(stamps, expected.to_numpy()) & ((bars.days + 3) % 7 < 5)
@@ -103,6 +122,30 @@ def about_sessions(bars: Bars, calendar: str) -> Iterator[Finding]:
             labels=pd.DatetimeIndex(bars.wall[positions]),
             data={name: bars.columns[name][positions] for name in shown},
         )
+
+
+def _absent(ordered: Bars, open_days: pd.DataFrame, calendar: str) -> pd.DatetimeIndex:
+    """List the bars that sessions held in part lack, by the exchange's clock.
+
+    Bars may be named by their start or by their end: what fits best holds. Nothing is said
+    of bars that stand at other times, such as hours that begin at the full hour.
+    """
+    length = bar_length(ordered)
+    days = np.unique(ordered.days).astype("datetime64[D]").astype("datetime64[ns]")
+    open_days = open_days.loc[open_days.index.isin(days), ["open", "close"]]
+    none = pd.DatetimeIndex([])
+    if length is None or not len(open_days):
+        return none
+    step, zone = pd.Timedelta(length, "ns"), exchange_zone(calendar)
+    clock = open_days.apply(lambda times: times.dt.tz_convert(zone).dt.tz_localize(None))
+    held = pd.DatetimeIndex(ordered.wall)
+    best, absent = 0.0, none
+    for times in (clock, clock + step):
+        due = pd.DatetimeIndex(np.concatenate(_starts(times, step)))
+        there = due.isin(held)
+        if there.mean() > best:
+            best, absent = float(there.mean()), due[~there]
+    return absent
 
 
 def gaps(
@@ -230,7 +273,7 @@ def _runs(
             stop += 1
         if kinds[first]:
             part = open_days.iloc[first:stop]
-            bars = stop - first if minutes is None else sum(map(len, _starts(part, minutes)))
+            bars = stop - first if minutes is None else sum(map(len, _starts(part, _step(minutes))))
             yield {
                 "start": expected[first],
                 "end": expected[stop - 1],
@@ -264,22 +307,25 @@ def _closed(held: pd.DatetimeIndex, known: pd.DatetimeIndex) -> Iterator[dict[st
         }
 
 
-def _starts(open_days: pd.DataFrame, minutes: int) -> list[pd.DatetimeIndex]:
+def _starts(open_days: pd.DataFrame, step: pd.Timedelta) -> list[pd.DatetimeIndex]:
     """Give the starts of the bars that each session should hold."""
-    step = pd.Timedelta(minutes, "min")
     return [
         pd.date_range(opens, closes, freq=step, inclusive="left")
         for opens, closes in zip(open_days["open"], open_days["close"], strict=True)
     ]
 
 
+def _step(minutes: int) -> pd.Timedelta:
+    return pd.Timedelta(minutes, "min")
+
+
 def _inside(
     held: pd.DatetimeIndex, open_days: pd.DataFrame, minutes: int
 ) -> Iterator[dict[str, Any]]:
     """Find bars missing within sessions of which others are held."""
-    step = pd.Timedelta(minutes, "min")
+    step = _step(minutes)
     stamps = held.tz_convert("UTC")
-    for starts in _starts(open_days, minutes):
+    for starts in _starts(open_days, step):
         absent = starts[~starts.isin(stamps)]
         if not len(absent):
             continue

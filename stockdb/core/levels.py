@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -32,10 +33,14 @@ _LIKENESS: Final = 0.25  # two jumps cancel when they differ by less than this s
 _AROUND: Final = 20  # rows on each side that say what is usual
 #: Money traded after a split over that before: on its day, and over the days that follow.
 _MONEY_ON_THE_DAY: Final = (0.2, 2.5)
-_MONEY_AFTERWARDS: Final = (0.2, 3.0)
+_MONEY_AFTERWARDS: Final = (0.4, 3.0)
 _SAME_SHARES: Final = 2.5
+#: Units that are mistaken: pence for pounds, fils for dinars; and what the price may move besides.
+_UNITS: Final = np.log([100, 1000])
+_MOVED: Final = math.log(1.3)
 _OTHER_PRICE: Final = 2.0
 _OTHER_VOLUME: Final = 5.0
+_FEW: Final = 5  # rows that are too few to say what volume is usual
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,13 @@ def _levels(bars: Bars) -> Levels:
     series = _Series.of(ordered)
     masks = series.classify()
     wide = _wide(ordered)
-    masks["scale"] |= wide
     ratio = np.full(len(ordered.date), np.nan)
     ratio[series.place[1:]] = np.exp(series.step)
+    if masks["scale"].any():
+        ratio[masks["scale"]] = series.over_the_others(masks["scale"])
     if wide.any():
         ratio[wide] = (ordered.columns["high"] / ordered.columns["low"])[wide]
+        masks["scale"] |= wide
     bars.notes["ratio"] = shown = np.full(len(bars.date), np.nan)
     shown[slice(None) if rows is None else rows] = ratio
     return Levels(**{name: bars.mark(np.flatnonzero(mask)) for name, mask in masks.items()})
@@ -137,9 +144,19 @@ class _Series:
         for jump in rest:
             if jump + 1 in recycled:
                 continue
+            if self._other_unit(jump):
+                masks["scale"][self._shorter_side(jump)] = True
+                continue
             kind = "split" if self._like_split(jump) else "jump"
             masks[kind][self.place[jump + 1]] = True
         return masks
+
+    def over_the_others(self, off: Mask) -> Floats:
+        """Give the ratio of each marked row's close to the nearest one before that is not."""
+        close = self.bars.columns["close"]
+        rows, others = np.flatnonzero(off), self.place[~off[self.place]]
+        before = np.searchsorted(others, rows) - 1
+        return np.asarray(close[rows] / close[others[np.maximum(before, 0)]])
 
     def _off_scale(self, jumps: Ints) -> tuple[list[int], set[int]]:
         """Find closes of a level that is left and returned to; and the jumps to and fro.
@@ -211,6 +228,22 @@ class _Series:
         quiet = abs(step) >= _SPIKE and _within(traded, (1 / _SAME_SHARES, _SAME_SHARES))
         return kept or quiet
 
+    def _other_unit(self, jump: int) -> bool:
+        """Whether prices change their unit for good, while as many shares trade as before."""
+        if float(np.min(np.abs(_UNITS - abs(self.step[jump])))) > _MOVED:
+            return False
+        before, day, after = self._sides(jump)
+        usual = _usual if self.bars.daily else _total
+        shares = usual(self.shares, before)
+        same = (1 / _OTHER_VOLUME, _OTHER_VOLUME)
+        return shares > 0 and all(
+            _within(usual(self.shares, rows) / shares, same) for rows in (day, after)
+        )
+
+    def _shorter_side(self, jump: int) -> Ints:
+        before, after = self.place[: jump + 1], self.place[jump + 1 :]
+        return before if len(before) < len(after) else after
+
     def _sides(self, jump: int) -> tuple[slice, slice, slice]:
         """Rows before a jump, of its day, and after it.
 
@@ -259,18 +292,36 @@ class _Series:
         """First closes after a long silence that look like another company's."""
         if not self.bars.daily or len(self.place) < 2:
             return []
-        silent = np.isnan(self.shares) if "volume" in self.bars.columns else self.shares < 0
-        kept = np.flatnonzero(~silent)
-        dates = self.bars.date[self.place[kept]].view(np.int64)
-        gaps = np.flatnonzero(np.diff(dates) >= self.bars.rules.recycled_gap_days * DAY)
+        alive = ~np.isnan(self.bars.columns["close"])
+        if "volume" in self.bars.columns:
+            alive &= self.bars.columns["volume"] > 0
+        rows = np.flatnonzero(alive)
+        ticks = self.bars.date[rows].view(np.int64)
+        gaps = np.flatnonzero(ticks[1:] - ticks[:-1] >= self.bars.rules.recycled_gap_days * DAY)
+        if not len(gaps):
+            return []
+        kept = np.flatnonzero(alive[self.place])
+        parts = np.split(kept, np.searchsorted(self.place[kept], rows[gaps + 1]))
         close = self.bars.columns["close"][self.place]
         found = []
-        for gap in gaps:
-            before, after = kept[max(0, gap + 1 - _AROUND) : gap + 1], kept[gap + 1 :][:_AROUND]
+        for earlier, later in pairwise(parts):
+            before, after = earlier[-_AROUND:], later[:_AROUND]
+            if not len(before) or not len(after):
+                continue
             price = _factor(close, before, after)
-            if price >= _OTHER_PRICE or _factor(self.shares, before, after) >= _OTHER_VOLUME:
-                found.append(int(kept[gap + 1]))
+            if price >= _OTHER_PRICE or self._other_volumes(before, after):
+                found.append(int(after[0]))
         return found
+
+    def _other_volumes(self, before: Ints, after: Ints) -> bool:
+        """Whether volumes differ by more than those of a stock that seldom trades do anyway."""
+        if min(len(before), len(after)) < _FEW:
+            return False
+        if _factor(self.shares, before, after) < _OTHER_VOLUME:
+            return False
+        one, other = self.shares[before], self.shares[after]
+        less, more = (one, other) if np.median(one) < np.median(other) else (other, one)
+        return bool(np.quantile(less, 0.75) < np.quantile(more, 0.25))
 
 
 def _same_heights(heights: Floats, apart: float) -> Ints:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stockdb.core.barview import BAR, DAY, PRICES, Bars, Ints, Mask
 
-__all__ = ["intraday_gap", "long_gap", "padded_tail", "stale"]
+__all__ = ["bar_length", "intraday_gap", "long_gap", "padded_tail", "stale"]
 
 _TAIL_ROWS: Final = 5  # untraded rows at the end that are a tail and no quiet week
 _REGULAR: Final = 0.9  # share of equal steps that makes a gap remarkable
@@ -92,13 +92,10 @@ def intraday_gap(bars: Bars) -> Mask:
         return bars.nothing
     ordered = bars.in_order[0]
     steps, days = ordered.steps, ordered.days
+    bar = bar_length(ordered)
+    if bar is None:
+        return bars.nothing
     inside = np.flatnonzero((days[1:] == days[:-1]) & (steps > 0))
-    if len(inside) < 2:
-        return bars.nothing
-    lengths, counts = np.unique(steps[inside], return_counts=True)
-    bar = int(lengths[np.argmax(counts)])
-    if counts.max() < _REGULAR * len(inside):
-        return bars.nothing
     wall = ordered.wall.view(np.int64)
     usual = _usual_times(wall)
     found = [
@@ -110,6 +107,17 @@ def intraday_gap(bars: Bars) -> Mask:
         )
     ]
     return bars.mark(_not_thin(np.asarray(found, dtype=np.int64), wall))
+
+
+def bar_length(ordered: Bars) -> int | None:
+    """Nanoseconds that intraday bars in order last; None where their steps are not regular."""
+    steps, days = ordered.steps, ordered.days
+    inside = steps[(days[1:] == days[:-1]) & (steps > 0)]
+    if len(inside) < 2:
+        return None
+    lengths, counts = np.unique(inside, return_counts=True)
+    regular = counts.max() >= _REGULAR * len(inside)
+    return int(lengths[np.argmax(counts)]) if regular else None
 
 
 def _not_thin(gaps: Ints, wall: Ints) -> Ints:

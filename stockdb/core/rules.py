@@ -126,7 +126,7 @@ RULES: Final[tuple[Rule, ...]] = (
 #: Rules about a frame's columns, or about rows that are not there: not lines of the table.
 FRAME_RULES: Final[tuple[str, ...]] = (
     *("required_columns", "duplicate_columns", "column_names", "not_numeric"),
-    *("missing_session", "holiday"),
+    *("missing_session", "missing_bars", "holiday"),
 )
 
 

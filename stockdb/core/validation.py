@@ -45,23 +45,29 @@ def validate_arrays(
     symbol: str | None = None,
     intraday: bool | None = None,
     calendar: str | None = None,
+    timezone: str | None = None,
 ) -> ValidationReport:
     """Hold the bars of one symbol against the rules; the fast entry of the read path.
 
     Parameters
     ----------
     date : ndarray of datetime64[ns], shape (rows,)
-        As the local clock shows it.
+        As the local clock shows it; with a `timezone` instants in UTC.
     columns : mapping of str to ndarray of float64, shape (rows,)
         By our names; columns without rules count for duplicates only.
     rules, symbol, intraday, calendar
         As in :func:`validate_bars`.
+    timezone : str, optional
+        Zone whose clock decides about days and times of day; the report's labels show it.
     """
     rules = rules or _DEFAULT
     cells = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
-    date = date.astype("datetime64[ns]", copy=False)
-    bars = Bars(date, date, cells, rules, intraday)
-    found = [*_required_columns(cells, rules), *_findings(bars, (None,), date, calendar)]
+    date = wall = date.astype("datetime64[ns]", copy=False)
+    if timezone is not None:
+        local = pd.DatetimeIndex(date, tz="UTC").tz_convert(timezone).tz_localize(None)
+        wall = local.to_numpy()
+    bars = Bars(date, wall, cells, rules, intraday, zoned=timezone is not None)
+    found = [*_required_columns(cells, rules), *_findings(bars, (None,), wall, calendar)]
     return ValidationReport.of(found, len(date), symbol)
 
 
@@ -106,13 +112,20 @@ def validate_bars(
     places, found = _places(frame)
     cells, texts = _cells(frame, places)
     found += [*_required_columns(places, rules), *texts]
-    dates, keys = _dates_and_keys(frame, places)
+    dates, keys, moments = _dates_and_keys(frame, places)
     if len(frame) and dates.isna().all():
         reason = "There are no dates, neither as index nor as a column `date`."
         found.append(Finding.about_columns("missing_date", "error", reason, ["date"]))
         return ValidationReport.of(found, len(frame), symbol)
     wall = dates.tz_localize(None).to_numpy()
-    bars = Bars(dates.to_numpy("datetime64[ns]"), wall, cells, rules, intraday)
+    bars = Bars(
+        moments.to_numpy("datetime64[ns]"),
+        wall,
+        cells,
+        rules,
+        intraday,
+        zoned=moments.tz is not None,
+    )
     groups: Iterable[Ints | None] = (None,)
     labels: pd.Index[Any] = dates
     if keys:
@@ -235,9 +248,10 @@ def _cells(frame: pd.DataFrame, places: dict[str, int]) -> tuple[dict[str, Float
 
 def _dates_and_keys(
     frame: pd.DataFrame, places: dict[str, int]
-) -> tuple[pd.DatetimeIndex, list[pd.Index[Any]]]:
-    """Dates of all rows, NaT where there are none, and what tells the symbols apart."""
+) -> tuple[pd.DatetimeIndex, list[pd.Index[Any]], pd.DatetimeIndex]:
+    """Dates of all rows, NaT where there are none; what tells the symbols apart; instants."""
     index = frame.index
+    moments: pd.DatetimeIndex | None = None
     keys = [pd.Index(frame.iloc[:, places["symbol"]])] if "symbol" in places else []
     if isinstance(index, pd.MultiIndex):
         meant = [_MEANING.get(fold(str(name))) for name in index.names]
@@ -250,8 +264,16 @@ def _dates_and_keys(
         index = pd.DatetimeIndex(np.full(len(index), "NaT", dtype="datetime64[ns]"))
     elif not isinstance(index, pd.DatetimeIndex):
         # Text, without its UTC offset: sessions are dates of the exchange, not of Greenwich.
-        text = index.astype(str).str.slice(0, 19)
-        index = pd.to_datetime(text, format="ISO8601", errors="coerce")
+        whole = index.astype(str)
+        index = pd.to_datetime(whole.str.slice(0, 19), format="ISO8601", errors="coerce")
+        if whole.str.slice(19).str.contains("[+-]", regex=True).all():
+            # An hour that the clock shows twice is told apart by its offset.
+            moments = pd.to_datetime(whole, format="ISO8601", errors="coerce", utc=True)
+    dates = _nanoseconds(index)
+    return dates, keys, dates if moments is None else _nanoseconds(moments)
+
+
+def _nanoseconds(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     if index.unit != "ns":  # which cannot hold placeholders such as 9999-12-31
         index = pd.DatetimeIndex(index.where((index.year > 1677) & (index.year < 2262)))
-    return index.as_unit("ns"), keys
+    return index.as_unit("ns")

@@ -89,21 +89,42 @@ def test_news_is_no_split(fall: float) -> None:
     assert {finding.severity for finding in report.findings} == {"info"}
 
 
+def test_a_crash_after_which_as_few_shares_trade_as_before_is_no_split() -> None:
+    """Two thirds lost overnight on six times the shares: twice the money, a third of it later."""
+    frame = rescaled(walk(), 60, ROWS, 1 / 3)
+    frame.iloc[60:63, 4] *= np.array([6, 3, 1.5])
+    assert names(frame) == {"price_jump"}
+
+
 def test_a_fall_that_was_traded_all_the_way_is_no_split() -> None:
     frame = split(2.0)
     frame.iloc[60, 1] = frame.iloc[59, 3]  # its high touches the bar before
     assert found(frame, "split_jump") == []
 
 
-@pytest.mark.parametrize("first, stop", [(40, 41), (40, 49), (0, 20), (100, ROWS)])
-def test_prices_a_hundred_times_too_large(first: int, stop: int) -> None:
-    if first == 0 or stop == ROWS:  # a level that is left once only may be a split of 100
-        assert found(rescaled(walk(), first, stop, 100.0), "price_scale") == []
-        return
-    frame = rescaled(walk(), first, stop, 100.0)
-    assert found(frame, "price_scale") == list(range(first, stop))
-    assert not validate_bars(frame).ok
-    assert "split_jump" not in names(frame)
+@pytest.mark.parametrize("factor", [100.0, 0.01])
+@pytest.mark.parametrize("first, stop", [(40, 41), (40, 49), (0, 20), (100, ROWS), (119, ROWS)])
+def test_prices_in_another_unit(first: int, stop: int, factor: float) -> None:
+    frame = rescaled(walk(), first, stop, factor)
+    report = validate_bars(frame)
+    (finding,) = report.findings
+    assert (finding.rule, finding.severity) == ("price_scale", "error")
+    assert finding.positions.tolist() == list(range(first, stop))
+    if first:  # over the last close before that is right
+        assert finding.values["ratio"] == pytest.approx([factor] * min(stop - first, 20), rel=0.2)
+
+
+@pytest.mark.parametrize("ratio", [100, 1 / 100])
+def test_a_split_of_a_hundred_is_no_other_unit(ratio: float) -> None:
+    """A hundred times the shares: the money stays what it was."""
+    frame = split(ratio)
+    assert names(frame) - {"fractional_volume"} == {"split_jump"}
+
+
+def test_without_volumes_a_change_for_good_may_be_a_split() -> None:
+    frame = rescaled(walk(), 60, ROWS, 100.0).drop(columns="volume")
+    rules = Validation(required_columns=("close",))
+    assert names(frame, rules) == {"split_jump"}
 
 
 def test_one_price_of_a_row_a_hundred_times_too_large() -> None:
@@ -129,9 +150,32 @@ def test_a_recycled_ticker() -> None:
     same = walk()
     same.index = silent(400)
     assert found(same, "recycled_ticker") == []
+    other_volume = walk()
+    other_volume.iloc[60:, 4] *= 30
+    other_volume.index = silent(400)
+    assert found(other_volume, "recycled_ticker") == [60]
     soon = rescaled(walk(), 60, ROWS, 0.13)
     soon.index = silent(20)
     assert found(soon, "recycled_ticker") == []
+
+
+def test_a_stock_that_seldom_trades_is_no_other_company() -> None:
+    """Trades of a few shares or thousands: the usual ones differ by luck."""
+    frame = walk()
+    frame["volume"] = 0.0
+    frame.iloc[:6, 4] = [9, 4000, 15, 700, 20, 25]
+    frame.iloc[70:76, 4] = [2500, 30, 8, 1200, 500, 3000]
+    assert found(frame, "recycled_ticker") == []
+    frame.iloc[70:76, 4] *= 100
+    assert found(frame, "recycled_ticker") == [70]
+
+
+def test_rows_with_wrong_prices_are_no_silence() -> None:
+    frame = walk()
+    frame.iloc[60:, 4] *= 30
+    frame.iloc[10:59, 3] *= 1.2  # closes above their high: wrong, and traded
+    assert found(frame, "close_outside_range") == list(range(10, 59))
+    assert found(frame, "recycled_ticker") == []
 
 
 # ------------------------------------------------------------------ rhythm
@@ -209,6 +253,87 @@ def test_a_half_day_and_a_clock_change_are_no_gap() -> None:
     half = half.drop(half.index[78 + 42 : 2 * 78])  # closed at 13:00
     assert found(half, "intraday_gap") == []
     assert found(minutes(start="2024-03-06"), "intraday_gap") == []  # the clocks change on the 10th
+
+
+@pytest.mark.parametrize("day, hours", [("2024-03-10", 23), ("2024-11-03", 25)])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_market_that_never_closes_on_the_day_the_clocks_change(
+    day: str, hours: int, as_text: bool
+) -> None:
+    """Neither the hour that is skipped nor the one that comes twice is a finding."""
+    first = pd.Timestamp(day) - pd.Timedelta(3, "D")
+    index = pd.date_range(first, periods=7 * 24, freq="h", tz="America/New_York", unit="ns")
+    assert (index.strftime("%Y-%m-%d") == day).sum() == hours
+    frame = walk(len(index)).set_axis(index.astype(str) if as_text else index)
+    assert names(frame) == set()
+    assert found(frame.drop(frame.index[100:103]), "intraday_gap") == [100]
+
+
+# ------------------------------------------------------------------ sessions
+
+
+def told(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """What validation says with the New York calendar: labels by rule."""
+    report = validate_bars(frame, calendar="XNYS")
+    return {finding.rule: [str(label) for label in finding.labels] for finding in report.findings}
+
+
+def session_minutes(*, tz: str | None, ends: bool = False) -> pd.DataFrame:
+    """A fortnight around the change of clocks of 2023-11-05, and the half day of 2023-11-24."""
+    opening, closing = pd.Timedelta(570, "min"), pd.Timedelta(960, "min")
+    noon = pd.Timedelta(780, "min")
+    days = pd.bdate_range("2023-10-30", "2023-11-28").drop(pd.Timestamp("2023-11-23"))
+    stamps = [
+        stamp
+        for day in days
+        for stamp in pd.date_range(
+            day + opening,
+            day + (noon if day == pd.Timestamp("2023-11-24") else closing),
+            freq="5min",
+            inclusive="right" if ends else "left",
+        )
+    ]
+    index = pd.DatetimeIndex(stamps).as_unit("ns")
+    if tz is not None:
+        index = index.tz_localize("America/New_York").tz_convert(tz)
+    return walk(len(index)).set_axis(index)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("tz", [None, "America/New_York", "UTC", "Europe/Berlin"])
+def test_intraday_bars_against_the_sessions(tz: str | None, ends: bool) -> None:
+    frame = session_minutes(tz=tz, ends=ends)
+    assert told(frame) == {}
+    truncated = frame.drop(frame.index[78 * 5 - 3 : 78 * 5])  # the last three of Friday the 3rd
+    late = pd.Timedelta(5 if ends else 0, "min")
+    gone = [pd.Timestamp(f"2023-11-03 15:{minute}") + late for minute in (45, 50, 55)]
+    assert told(truncated) == {"missing_bars": [str(stamp) for stamp in gone]}
+
+
+def test_sessions_that_cross_midnight_by_the_labels_clock() -> None:
+    said = told(session_minutes(tz="Asia/Tokyo"))
+    assert not {"missing_bars", "missing_session", "holiday"} & set(said)
+
+
+def test_a_half_day_that_ends_too_early() -> None:
+    frame = session_minutes(tz="America/New_York")
+    day = frame.index[frame.index.strftime("%Y-%m-%d") == "2023-11-24"]
+    assert len(day) == 42
+    assert told(frame.drop(day[-2:])) == {
+        "missing_bars": ["2023-11-24 12:50:00", "2023-11-24 12:55:00"]
+    }
+    assert told(frame.drop(day)) == {"missing_session": ["2023-11-24 00:00:00"]}
+
+
+def test_hours_that_stand_elsewhere_are_not_said_to_be_missing() -> None:
+    index = pd.DatetimeIndex(
+        [
+            day + pd.Timedelta(hour, "h")
+            for day in pd.bdate_range("2023-10-30", "2023-11-10")
+            for hour in range(10, 16)
+        ]
+    ).as_unit("ns")
+    assert told(walk(len(index)).set_axis(index)) == {}
 
 
 # ------------------------------------------------------------------ dividends
