@@ -45,6 +45,7 @@ VALIDATION_CONFIG = Validation(
     ignore_rules=(),  # such as ("zero_volume", "fractional_volume")
     rule_severities={},  # such as {"split_jump": "error"}
     on_bad_rows="raise",  # "quarantine": leave malformed lines out and count them
+    verify_order=False,  # True: never rely on the declared order of a day's options file
 )
 
 PERFORMANCE_CONFIG = Performance(

@@ -77,8 +77,19 @@ class Access:
         verify: bool | None = None,
     ) -> pd.DataFrame:
         """Read one chain; see :func:`stockdb.access.chains.read_chain`."""
-        chosen = self.settings.validation.verify_order if verify is None else verify
-        return read_chain(self.chains, self.provenance, symbol, date, wanted, policy, verify=chosen)
+        return read_chain(
+            self.chains,
+            self.provenance,
+            symbol,
+            date,
+            wanted,
+            policy,
+            verify=self.verifies(verify),
+        )
+
+    def verifies(self, verify: bool | None) -> bool:
+        """Whether a chain read may use only what is proved: as asked, else as configured."""
+        return self.settings.validation.verify_order if verify is None else verify
 
     def explain(
         self, call: str, symbol: str, date: dt.date | None, verify: bool | None
@@ -90,8 +101,7 @@ class Access:
                 remedy="Use explain('get_option_chain', symbol, date).",
             )
         place = self.chains.place(date)
-        chosen = self.settings.validation.verify_order if verify is None else verify
-        facts = self.chains.explain(symbol, place, verify=chosen)
+        facts = self.chains.explain(symbol, place, verify=self.verifies(verify))
         rows = [{**asdict(step), "key": place.where, "size": facts.size} for step in plan(facts)]
         return pd.DataFrame(rows)
 

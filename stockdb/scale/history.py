@@ -129,10 +129,10 @@ def _read(
     verify: bool | None,
 ) -> Outcome:
     day = str(place.date)
-    chosen = access.settings.validation.verify_order if verify is None else verify
+    proved = access.verifies(verify)
     try:
         frame = read_chain(
-            access.chains, access.provenance, symbol, place, filters, policy, verify=chosen
+            access.chains, access.provenance, symbol, place, filters, policy, verify=proved
         )
     except StockDBError as error:
         return day, error, None

@@ -189,6 +189,20 @@ class TestSearch:
         assert len(full.data) > 100e6
         check_every_symbol(client_factory(full.bucket), full, 0.015)
 
+    def test_a_setting_asks_for_proof(self, client_factory: Client, day: Day) -> None:
+        def ways(client: MinIODataIntegration, **more: Any) -> list[str]:
+            chain = client.get_option_chain("AAPL", DAY, **more)
+            days = client.get_options_data("AA", DAY, DAY, **more)
+            planned = client.explain("get_option_chain", "A", DAY, **more)
+            read = [origin_of(client, frame).grouping for frame in (chain, days)]
+            return [*read, planned["strategy"].iloc[0]]
+
+        careful = {"verify_order": True}
+        assert ways(client_factory(day.bucket)) == ["assumed", "assumed", "search"]
+        assert ways(client_factory(day.bucket, **careful)) == ["proved", "proved", "twin"]
+        client = client_factory(day.bucket, **careful)
+        assert ways(client, verify=False) == ["assumed", "assumed", "search"]
+
     def test_either_spelling_of_a_share_class(self, client: MinIODataIntegration, day: Day) -> None:
         frame = client.get_option_chain("BRK-B", DAY)
         assert listed(frame) == day.rows["BRK.B"]

@@ -114,6 +114,14 @@ class TestManyDays:
         one_by_one = [client.get_option_chain("AAPL", day) for day in held]
         pd.testing.assert_frame_equal(frame, pd.concat(one_by_one, ignore_index=True))
 
+    def test_progress(
+        self, client_factory: Client, bucket: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        client_factory(bucket).get_options_data("AAPL", DAYS[0], DAYS[4], progress=True)
+        assert "5/5" in capsys.readouterr().err
+        client_factory(bucket).get_options_data("AAPL", DAYS[0], DAYS[4], progress=False)
+        assert capsys.readouterr().err == ""
+
     def test_ranges(self, client_factory: Client, bucket: str) -> None:
         client = client_factory(bucket)
         assert len(client.get_options_data("A")) == 20
