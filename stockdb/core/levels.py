@@ -35,6 +35,7 @@ _AROUND: Final = 20  # rows on each side that say what is usual
 _MONEY_ON_THE_DAY: Final = (0.2, 2.5)
 _MONEY_AFTERWARDS: Final = (0.4, 3.0)
 _SAME_SHARES: Final = 2.5
+_NEAR_RECORD: Final = 10  # rows from a recorded split within which a vendor may have applied it
 #: Units that are mistaken: pence for pounds, fils for dinars; and what the price may move besides.
 _UNITS: Final = np.log([100, 1000])
 _MOVED: Final = math.log(1.3)
@@ -211,6 +212,8 @@ class _Series:
         step = float(self.step[jump])
         if not self._apart(jump, step):
             return False
+        if self._recorded(jump, step):
+            return True
         before, day, after = self._sides(jump)
         usual = _usual if self.bars.daily else _total
         money, shares = usual(self.money, before), usual(self.shares, before)
@@ -218,15 +221,26 @@ class _Series:
         off = self._off_usual_ratio(jump, step)
         if not measured:
             return off <= _OVERNIGHT_ALONE and abs(step) >= math.log(1.9)
-        kept = (
-            off <= _OVERNIGHT
-            and _within(usual(self.money, day) / money, _MONEY_ON_THE_DAY)
-            and _within(usual(self.money, after) / money, _MONEY_AFTERWARDS)
+        # The larger the step, the less what else moves the money can be taken for it.
+        room = math.exp(abs(step) / 2)
+        kept = off <= _OVERNIGHT and all(
+            _within(usual(self.money, rows) / money, (min(low, 1 / room), max(high, room)))
+            for rows, (low, high) in ((day, _MONEY_ON_THE_DAY), (after, _MONEY_AFTERWARDS))
         )
         # Prices moved this far without more shares changing hands: nobody traded them there.
         traded = usual(self.shares, day) / shares
         quiet = abs(step) >= _SPIKE and _within(traded, (1 / _SAME_SHARES, _SAME_SHARES))
         return kept or quiet
+
+    def _recorded(self, jump: int, step: float) -> bool:
+        """Whether the frame itself records a split of this size about here."""
+        splits = self.bars.columns.get("stock_splits")
+        if splits is None:
+            return False
+        first, last = int(self.place[jump]), int(self.place[jump + 1])
+        near = splits[max(0, first + 1 - _NEAR_RECORD) : last + _NEAR_RECORD]
+        near = near[(near > 0) & (near != 1)]
+        return bool((np.abs(np.abs(np.log(near)) - abs(step)) <= _OVERNIGHT).any())
 
     def _other_unit(self, jump: int) -> bool:
         """Whether prices change their unit for good, while as many shares trade as before."""

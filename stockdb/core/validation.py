@@ -150,7 +150,7 @@ def _findings(
         bars = everything if rows is None else everything.take(rows)
         for rule in rules:
             mask = rule.mark(bars)
-            if mask.any():
+            if mask is not bars.nothing and mask.any():
                 here = np.flatnonzero(mask)
                 marked.setdefault(rule.name, []).append(here if rows is None else rows[here])
         for name, values in bars.notes.items():

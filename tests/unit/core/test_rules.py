@@ -79,6 +79,39 @@ def test_a_split_that_is_not_applied(ratio: float) -> None:
     assert finding.values["ratio"] == pytest.approx([moved])
 
 
+def test_a_large_split_on_a_busy_day() -> None:
+    """Saipem 2022: 19 to one, while a capital increase tripled the money that was traded."""
+    frame = split(19.0)
+    frame.iloc[60:65, 4] *= [3.5, 2.5, 2.5, 4, 5]
+    assert names(frame) - {"fractional_volume"} == {"split_jump"}
+
+
+def test_a_collapse_on_extreme_trading_is_no_split() -> None:
+    """Kala 2025: nine tenths lost overnight on a hundred times the shares."""
+    frame = rescaled(walk(), 60, ROWS, 0.08)
+    frame.iloc[60:68, 4] *= [160, 20, 14, 7, 7, 4, 5, 3]
+    assert names(frame) == {"price_jump"}
+
+
+@pytest.mark.parametrize("recorded", [60, 66, 54])
+def test_a_split_of_an_odd_ratio_that_the_frame_records(recorded: int) -> None:
+    """Without a trade that could confirm it, and not on its own day."""
+    frame = rescaled(walk(), 60, ROWS, 1 / 0.4406)
+    frame["volume"] = 0.0
+    assert "split_jump" not in names(frame.assign(stock_splits=0.0))
+    frame = frame.assign(stock_splits=0.0)
+    frame.iloc[recorded, 5] = 0.4406
+    assert found(frame, "split_jump") == [60]
+    frame.iloc[recorded, 5] = 3.0
+    assert found(frame, "split_jump") == []
+
+
+def test_a_split_that_is_recorded_and_applied() -> None:
+    frame = walk().assign(stock_splits=0.0)
+    frame.iloc[60, 5] = 4.0
+    assert names(frame) == set()
+
+
 @pytest.mark.parametrize("fall", [0.6, 0.5, 0.33, 1.45, 2.0])
 def test_news_is_no_split(fall: float) -> None:
     """An earnings gap: the money traded multiplies with the shares."""
