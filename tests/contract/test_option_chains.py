@@ -190,18 +190,22 @@ class TestSearch:
         check_every_symbol(client_factory(full.bucket), full, 0.015)
 
     def test_a_setting_asks_for_proof(self, client_factory: Client, day: Day) -> None:
-        def ways(client: MinIODataIntegration, **more: Any) -> list[str]:
-            chain = client.get_option_chain("AAPL", DAY, **more)
-            days = client.get_options_data("AA", DAY, DAY, **more)
-            planned = client.explain("get_option_chain", "A", DAY, **more)
-            read = [origin_of(client, frame).grouping for frame in (chain, days)]
-            return [*read, planned["strategy"].iloc[0]]
+        def ways(verify: bool | None, **setting: bool) -> list[str]:
+            """Each call from a client that knows nothing of the file."""
+            one, two, three = (client_factory(day.bucket, **setting) for _ in range(3))
+            planned = one.explain("get_option_chain", "AAPL", DAY, verify=verify)
+            chain = two.get_option_chain("AAPL", DAY, verify=verify)
+            days = three.get_options_data("AAPL", DAY, DAY, verify=verify)
+            return [
+                planned["strategy"].iloc[0],
+                origin_of(two, chain).strategy,
+                origin_of(three, days).strategy,
+            ]
 
-        careful = {"verify_order": True}
-        assert ways(client_factory(day.bucket)) == ["assumed", "assumed", "search"]
-        assert ways(client_factory(day.bucket, **careful)) == ["proved", "proved", "twin"]
-        client = client_factory(day.bucket, **careful)
-        assert ways(client, verify=False) == ["assumed", "assumed", "search"]
+        assert ways(None) == ["search"] * 3
+        assert ways(None, verify_order=True) == ["scan"] * 3
+        assert ways(False, verify_order=True) == ["search"] * 3
+        assert ways(True) == ["scan"] * 3
 
     def test_either_spelling_of_a_share_class(self, client: MinIODataIntegration, day: Day) -> None:
         frame = client.get_option_chain("BRK-B", DAY)
