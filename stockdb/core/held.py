@@ -20,12 +20,20 @@ from stockdb.core.rhythm import bar_length
 from stockdb.core.rules import severity_of
 from stockdb.sessions import exchange_zone, half_days, schedule, sessions
 
-__all__ = ["GAP_COLUMNS", "PUBLISHING", "Window", "about_sessions", "coverage", "gaps"]
+__all__ = [
+    "EXPLANATIONS",
+    "GAP_COLUMNS",
+    "PUBLISHING",
+    "Window",
+    "about_sessions",
+    "coverage",
+    "gaps",
+]
 
 #: Sessions that may pass until a bar is published: later ones are missing, not late.
 PUBLISHING: Final = 3
 GAP_COLUMNS: Final = ("start", "end", "sessions", "bars", "kind", "half_days", "explanation")
-_EXPLANATIONS: Final = {
+EXPLANATIONS: Final = {
     "missing": "the exchange was open, and the object holds earlier and later bars but none here",
     "object_missing": "the exchange was open, and the bucket holds no object for these days",
     "before_first": "the exchange was open before the first bar held: not listed yet, or not kept",
@@ -343,7 +351,7 @@ def _inside(
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    filled = [{**row, "explanation": _EXPLANATIONS[row["kind"]]} for row in rows]
+    filled = [{**row, "explanation": EXPLANATIONS[row["kind"]]} for row in rows]
     frame = pd.DataFrame(filled, columns=list(GAP_COLUMNS))
     if not rows:
         counts = ["sessions", "bars", "half_days"]

@@ -146,9 +146,7 @@ class TestData:
         last = frame.index.get_level_values("date").max()
         assert last == HELD["AAA"].index[HELD["AAA"].index <= saturday][-1]
         whole = adapter.get_data_for_algorithm(name, NAMES, lookback_days=700)
-        features = [
-            c["name"] for c in adapter.describe(name)["columns"] if c["role"] == "feature"
-        ]
+        features = [c["name"] for c in adapter.describe(name)["columns"] if c["role"] == "feature"]
         same = whole.loc[frame.index, features]
         pd.testing.assert_frame_equal(frame[features], same, rtol=1e-6, atol=1e-8)
 

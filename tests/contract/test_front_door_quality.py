@@ -116,6 +116,30 @@ def test_validate_data_asks_the_calendar(minio: MinIODataIntegration) -> None:
         minio.validate_data(frame, calendar="XNOWHERE")
 
 
+def test_an_ordinary_read_asks_no_calendar(
+    minio: MinIODataIntegration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading one takes far longer than the read."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    monkeypatch.setattr("stockdb.sessions.calendar", refuse)
+    frame = minio.get_historical_data("HOLED", "2024-01-02", "2024-01-31")
+    assert len(frame) == 19 and frame.attrs["stockdb"]["validation"]["rules"] == {}
+    with pytest.raises(AssertionError, match="XNYS"):
+        minio.validate_data(frame)
+
+
+def test_rules_of_one_call(minio: MinIODataIntegration) -> None:
+    frame = minio.get_historical_data("FULL")
+    assert minio.validate_data(frame).ok
+    strict = minio.validate_data(frame, max_price=11.0, rule_severities={"price_range": "info"})
+    assert [finding.rule for finding in strict.infos] == ["price_range"] and strict.ok
+    with pytest.raises(ConfigurationError, match="max_price"):
+        minio.validate_data(frame, max_prise=11.0)
+
+
 def test_a_read_asks_it_where_the_settings_say_so(
     make_bucket: Callable[..., str], client_factory: Any
 ) -> None:
