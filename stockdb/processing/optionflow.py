@@ -98,10 +98,11 @@ OPTION_FLOW: Final = (
     ),
     Column(
         name="os_ratio",
-        definition="100 x contracts traded / shares traded",
+        definition="100 x contracts traded / shares traded, both as on that day",
         unit="ratio",
         window=1,
         source="Roll, Schwartz and Subrahmanyam (2010)",
+        scale_free=False,
         inputs=("call_volume", "put_volume", "volume"),
         compute=lambda s: 100.0 * ratio(_volume(s), s.volume),
     ),

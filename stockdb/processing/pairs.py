@@ -24,8 +24,10 @@ _HALF_LIFE_BARS: Final = 126
 _Q_OVER_R: Final = 0.01
 #: A month has 23 sessions at most; its first one looks back on the formation.
 WARMUP: Final = FORMATION + 23
-#: Prior variance of the Kalman state, in units of R: nothing is known.
-_DIFFUSE: Final = 1e8
+#: Bars whose least squares the Kalman filter starts from, and the information, in units of
+#: 1/R, that it is given about the slope where x stood still in them.
+_START: Final = 20
+_FAINT: Final = 1e-9
 
 
 def pair_block(y: Floats, x: Floats, date: npt.NDArray[np.datetime64]) -> dict[str, Floats]:
@@ -117,8 +119,8 @@ def kalman(
     ----------
     y, x : ndarray of float64, shape (bars, pairs)
     centre_y, centre_x : ndarray of float64, shape (pairs,)
-        Subtracted before, which changes the intercept alone: the prior then does not depend on
-        the level of prices.
+        Subtracted before, which changes the intercept alone: no precision is lost to the level
+        of prices.
     q_over_r : float
         Variance of a step of either state over that of the observation; 0 gives least squares.
 
@@ -126,16 +128,22 @@ def kalman(
     -------
     (ndarray, ndarray) of float64, shape (bars, pairs)
         beta after each bar, and the innovation: y less what the state of the bar before
-        expected. NaN from a missing value on.
+        expected. NaN in the first 20 bars, whose least squares the filter starts from, and from
+        a missing value on.
 
     Notes
     -----
     Kalman (1960); for pairs Chan (2013), Algorithmic Trading, chapter 3.
     """
-    beta, innovation = np.empty_like(y), np.empty_like(y)
-    a, b = np.zeros_like(centre_y), np.zeros_like(centre_y)
-    paa, pab, pbb = a + _DIFFUSE, a.copy(), a + _DIFFUSE
-    for bar in range(len(y)):
+    beta, innovation = np.full_like(y, np.nan), np.full_like(y, np.nan)
+    start = x[:_START] - centre_x, y[:_START] - centre_y
+    middle = start[0].mean(axis=0)
+    deviation = start[0] - middle
+    pbb = 1.0 / ((deviation * deviation).sum(axis=0) + _FAINT)
+    b = (deviation * start[1]).sum(axis=0) * pbb
+    a = start[1].mean(axis=0) - b * middle
+    pab, paa = -middle * pbb, 1.0 / _START + middle * middle * pbb
+    for bar in range(_START, len(y)):
         h = x[bar] - centre_x
         paa, pbb = paa + q_over_r, pbb + q_over_r
         error = y[bar] - centre_y - (a + b * h)
@@ -143,7 +151,7 @@ def kalman(
         total = ga + gb * h + 1.0
         ka, kb = ga / total, gb / total
         a, b = a + ka * error, b + kb * error
-        # Joseph's form keeps the covariance positive after a diffuse start.
+        # Joseph's form keeps the covariance positive.
         ca, cb = 1.0 - ka, 1.0 - kb * h
         da, db = ka * h, kb
         paa, pab, pbb = (
@@ -223,7 +231,7 @@ PAIRS: Final = (
     _column(
         "beta_kf",
         "slope after bar t of ln y on ln x, intercept and slope a random walk with Q/R = .01, "
-        f"started without knowledge {FORMATION} sessions before the month",
+        f"started {FORMATION} sessions before the month",
         "ratio", FORMATION + 1, "Kalman (1960); Chan (2013)",
     ),
     _column(
