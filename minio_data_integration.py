@@ -179,7 +179,8 @@ class MinIODataIntegration(OptionMethods, ProcessingMethods, QualityMethods):
         preprocess : bool, str or list
             True adds returns, log_returns, typical_price, vwap; ``'standard'`` a standard set;
             else names of indicators or columns of your own, see :meth:`preprocess_data`.
-            Earlier bars are loaded on top, so that the first row returned is warm.
+            Earlier bars are loaded on top, so that the first row returned is warm; where fewer
+            are held than ``attrs['stockdb']['warmup']`` needs, averages are still settling.
         max_age : float, optional
             Seconds since the server last confirmed the data; 0 asks it now.
         offline : bool
@@ -189,8 +190,8 @@ class MinIODataIntegration(OptionMethods, ProcessingMethods, QualityMethods):
         output_format : {'pandas', 'arrow', 'polars'}
         splits, dividends : pandas.DataFrame or pandas.Series, optional
             Your own events, instead of the bucket's: ex_date (index or column) and ratio (new
-            shares for one old) or amount (cash a share, as paid), and symbol where there are
-            several.
+            shares for one old) or amount (cash a share, as paid; named adjusted_amount where
+            it is on today's shares), and symbol where there are several.
 
         Returns
         -------

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from stockdb.access.provenance import ATTRS
 from stockdb.access.reference import Reference
-from stockdb.core.reader import Bars, ReadPolicy
+from stockdb.core.reader import Bars, Origin, ReadPolicy
 from stockdb.errors import DataError
-from stockdb.processing.adjust import Events, Factors, events_of, factors
+from stockdb.processing.adjust import Events, Factors, events_of, factors, session_days
 from stockdb.types import Adjustment
 
-__all__ = ["EventTables", "adjustment_of"]
+__all__ = ["Adjusted", "EventTables", "adjustment_of"]
 
 _RANK: Final = {"none": 0, "splits": 1, "all": 2}
 
@@ -38,14 +40,45 @@ def needed(held: str, wanted: str) -> bool:
     return _RANK[wanted] > _RANK[held]
 
 
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """What bars are multiplied by, and why.
+
+    Attributes
+    ----------
+    factors : Factors
+    note : dict
+        What a frame's note says: from, to, how many splits and dividends have an effect, and
+        whose tables they are of (``caller``, or a key of the bucket).
+    origins : tuple of Origin
+        Of the bucket's tables.
+    """
+
+    factors: Factors
+    note: dict[str, Any]
+    origins: tuple[Origin, ...]
+
+
 def adjustment_of(
     bars: Bars,
     wanted: Adjustment,
     tables: EventTables,
     reference: Reference,
     policy: ReadPolicy,
-) -> tuple[Factors, dict[str, Any]]:
-    """Compute the factors for bars, and what a frame's note says about them.
+    *,
+    intraday: bool,
+    today: dt.date,
+) -> Adjusted:
+    """Compute the factors for bars.
+
+    Parameters
+    ----------
+    bars : Bars
+        Up to the last one held, whatever the range: dividends need the close before them.
+    intraday : bool
+        Dates are UTC instants; ex-dates are local ones.
+    today : datetime.date
+        Splits that are announced for a later day have not happened.
 
     Raises
     ------
@@ -71,12 +104,29 @@ def adjustment_of(
             "splits= and dividends=, or declare the dataset's adjustment in minio_config.py.",
             symbol=bars.symbol,
         )
+    if splits is not None:
+        splits = splits[splits.index <= pd.Timestamp(today)]
     basis = tables.dividends is None and _declared(reference, "dividends") == "splits"
     events = Events.of(splits, dividends, amounts_adjusted=basis)
-    close = np.asarray(bars.columns["close"])
-    found = factors(bars.date, close, events, held=held, wanted=wanted)
-    note = {"from": held, "to": wanted, "splits": found.splits, "dividends": found.dividends}
-    return found, note
+    date = bars.date
+    if intraday:
+        date = session_days(pd.DatetimeIndex(date).tz_localize("UTC").tz_convert(bars.timezone))
+    found = factors(date, np.asarray(bars.columns["close"]), events, held=held, wanted=wanted)
+    origins: list[Origin] = []
+    used: dict[str, str] = {}
+    for kind, table in (("splits", splits), ("dividends", dividends)):
+        if table is not None:
+            own = reference.log.of(table).origins if ATTRS in table.attrs else ()
+            origins += own
+            used[kind] = own[0].key if own else "caller"
+    note = {
+        "from": held,
+        "to": wanted,
+        "splits": found.splits,
+        "dividends": found.dividends,
+        "tables": used,
+    }
+    return Adjusted(found, note, tuple(origins))
 
 
 def _table(

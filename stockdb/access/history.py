@@ -10,14 +10,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from stockdb.access.adjusting import EventTables, adjustment_of, needed
+from stockdb.access.adjusting import Adjusted, EventTables, adjustment_of, needed
 from stockdb.access.provenance import ATTRS, ProvenanceLog, worst_freshness
 from stockdb.access.reference import Reference
-from stockdb.core.reader import Bars, Reader, ReadPolicy
+from stockdb.core.reader import Bars, Origin, Reader, ReadPolicy
 from stockdb.core.report import ValidationReport
 from stockdb.core.validation import validate_arrays
 from stockdb.errors import ValidationError
-from stockdb.processing.adjust import Factors, apply_to
+from stockdb.processing.adjust import apply_to, split_part
 from stockdb.processing.evaluate import evaluate, warmup
 from stockdb.processing.indicators import indicators
 from stockdb.processing.resample import resample_intraday, resample_sessions
@@ -77,25 +77,40 @@ def read_history(
         As ``MinIODataIntegration.get_historical_data`` documents.
     """
     source = source_interval(reader, request.interval)
-    read = _read(reader, reference, symbol, request, source)
-    frame, bars = read.frame, read.bars
+    given = _Given(reader, reference, symbol, source, today)
+    read = _read(given, request)
+    frame, bars, origins = read.frame, read.bars, read.origins
     if request.preprocess:
-        frame = _with_indicators(reader, reference, symbol, request, source, frame)
+        frame, warm = _with_indicators(given, request, frame)
+        origins = _distinct(origins + warm.origins)
     summary = {
         "symbol": symbol,
         "dataset": ",".join(dict.fromkeys(origin.dataset for origin in bars.origins)),
         "interval": request.interval.name,
         "adjustment": bars.adjustment if read.adjusted is None else request.adjust,
-        "freshness": worst_freshness(bars.origins),
-        "validated_at": min(origin.validated_at for origin in bars.origins),
-        "simulated": any(origin.simulated for origin in bars.origins),
+        "freshness": worst_freshness(origins),
+        "validated_at": min(origin.validated_at for origin in origins),
+        "simulated": any(origin.simulated for origin in origins),
         "empty_reason": None if len(frame) else _why_empty(bars, request.wanted, today),
         "validation": None if read.report is None else read.report.summary(),
     }
     if read.adjusted is not None:
-        summary["adjusted"] = read.adjusted
-    frame.attrs = {ATTRS: log.note(summary, bars.origins)}
+        summary["adjusted"] = read.adjusted.note
+    if request.preprocess:
+        summary["warmup"] = warm.note
+    frame.attrs = {ATTRS: log.note(summary, origins)}
     return frame
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What all parts of one read go by."""
+
+    reader: Reader
+    reference: Reference
+    symbol: str
+    source: Interval
+    today: dt.date
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +120,30 @@ class _Read:
     frame: pd.DataFrame
     bars: Bars
     report: ValidationReport | None
-    adjusted: dict[str, Any] | None
+    adjusted: Adjusted | None
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Of the bars, and of the tables that they were adjusted by."""
+        if self.adjusted is None:
+            return self.bars.origins
+        return _distinct(self.bars.origins + self.adjusted.origins)
 
 
-def _read(
-    reader: Reader, reference: Reference, symbol: str, request: HistoryRequest, source: Interval
-) -> _Read:
-    bars = reader.bars(symbol, source, request.wanted, request.policy)
-    adjusted: tuple[Factors, dict[str, Any]] | None = None
+@dataclass(frozen=True, slots=True)
+class _Warmup:
+    """The bars before a range that indicators were computed from."""
+
+    note: dict[str, Any]
+    origins: tuple[Origin, ...] = ()
+
+
+def _read(given: _Given, request: HistoryRequest, what: str = "") -> _Read:
+    reader, source = given.reader, given.source
+    bars = reader.bars(given.symbol, source, request.wanted, request.policy)
+    adjusted: Adjusted | None = None
     if needed(bars.adjustment, request.adjust):
-        adjusted = _adjustment(reader, reference, bars, source, request)
+        adjusted = _adjustment(given, request, bars)
     columns, date = dict(bars.columns), bars.date
     report: ValidationReport | None = None
     keep: np.ndarray[Any, np.dtype[np.bool_]] | None = None
@@ -122,18 +151,19 @@ def _read(
         rules = reader.settings.validation
         report = validate_arrays(
             date,
-            columns,
+            # A split that is known, and adjusted for, is no finding.
+            columns if adjusted is None else apply_to(columns, split_part(adjusted.factors)),
             rules,
-            symbol=symbol,
+            symbol=given.symbol,
             intraday=source.intraday,
             calendar=bars.calendar if rules.missing_sessions else None,
             timezone=bars.timezone if source.intraday else None,
         )
-        _refuse(report, rules.policy, symbol)
+        _refuse(report, rules.policy, given.symbol, what)
         if rules.policy == "drop" and not report.ok:
             keep = ~report.bad_rows("error")
     if adjusted is not None:
-        columns = apply_to(columns, adjusted[0])
+        columns = apply_to(columns, adjusted.factors)
     last_of_date = _last_of_each(date)
     if last_of_date is not None:
         keep = last_of_date if keep is None else keep & last_of_date
@@ -143,7 +173,7 @@ def _read(
     frame = _frame(date, columns, bars, source)
     if request.interval != source:
         frame = _resampled(frame, bars, request, source)
-    return _Read(frame, bars, report, None if adjusted is None else adjusted[1])
+    return _Read(frame, bars, report, adjusted)
 
 
 def _resampled(
@@ -161,37 +191,42 @@ def _resampled(
     )
 
 
-def _adjustment(
-    reader: Reader, reference: Reference, bars: Bars, source: Interval, request: HistoryRequest
-) -> tuple[Factors, dict[str, Any]]:
+def _adjustment(given: _Given, request: HistoryRequest, bars: Bars) -> Adjusted:
     """Compute the factors of the rows asked for, which events after them need later rows for."""
-    longer = reader.bars(bars.symbol, source, replace(request.wanted, end=None), request.policy)
-    found, note = adjustment_of(longer, request.adjust, request.events, reference, request.policy)
-    rows = slice(0, len(bars.date))
-    return replace(found, price=found.price[rows], volume=found.volume[rows]), note
+    wanted = replace(request.wanted, end=None)
+    found = adjustment_of(
+        given.reader.bars(bars.symbol, given.source, wanted, request.policy),
+        request.adjust,
+        request.events,
+        given.reference,
+        request.policy,
+        intraday=given.source.intraday,
+        today=given.today,
+    )
+    rows, whole = slice(0, len(bars.date)), found.factors
+    part = replace(whole, price=whole.price[rows], volume=whole.volume[rows])
+    return replace(found, factors=part)
 
 
 def _with_indicators(
-    reader: Reader,
-    reference: Reference,
-    symbol: str,
-    request: HistoryRequest,
-    source: Interval,
-    frame: pd.DataFrame,
-) -> pd.DataFrame:
+    given: _Given, request: HistoryRequest, frame: pd.DataFrame
+) -> tuple[pd.DataFrame, _Warmup]:
     """Add indicators that are warm in the first row: earlier bars are loaded on top."""
     wanted = None if request.preprocess is True else request.preprocess
     columns = indicators(wanted)  # type: ignore[arg-type]
-    start = _earlier(reader, request, warmup(columns))
-    whole = frame
+    needs = warmup(columns)
+    start = _earlier(given.reader, request, needs)
+    whole, warm = frame, _Warmup({"needed": needs, "there": 0})
     if start is not None and len(frame):
-        earlier = replace(request, wanted=replace(request.wanted, start=start), validate=False)
-        longer = _read(reader, reference, symbol, earlier, source).frame
+        earlier = replace(request, wanted=replace(request.wanted, start=start))
+        read = _read(given, earlier, " before the range, where its indicators begin")
         # What the frame was validated by stays: its rows, behind the bars before them.
-        whole = pd.concat([longer[longer.index < frame.index[0]], frame])
+        before = read.frame[read.frame.index < frame.index[0]]
+        whole = pd.concat([before, frame])
+        warm = _Warmup({"needed": needs, "there": len(before)}, read.origins)
     computed = evaluate(whole, columns).iloc[len(whole) - len(frame) :]
     kept = frame[[name for name in frame.columns if name not in computed.columns]]
-    return pd.concat([kept, computed], axis=1)
+    return pd.concat([kept, computed], axis=1), warm
 
 
 def _earlier(reader: Reader, request: HistoryRequest, bars: int) -> pd.Timestamp | None:
@@ -230,7 +265,7 @@ def source_interval(reader: Reader, wanted: Interval) -> Interval:
     return max(parts, key=lambda interval: interval.minutes) if parts else wanted
 
 
-def _refuse(report: ValidationReport, policy: str, symbol: str) -> None:
+def _refuse(report: ValidationReport, policy: str, symbol: str, what: str) -> None:
     """Raise where the policy says so: ``drop`` cannot heal what is wrong with all rows."""
     refused = [
         finding
@@ -239,10 +274,18 @@ def _refuse(report: ValidationReport, policy: str, symbol: str) -> None:
     ]
     if refused:
         raise ValidationError(
-            f"{symbol}: {'; '.join(finding.reason for finding in refused)}",
+            f"{symbol}{what}: {'; '.join(finding.reason for finding in refused)}",
             symbol=symbol,
             report=report,
         )
+
+
+def _distinct(origins: tuple[Origin, ...]) -> tuple[Origin, ...]:
+    """Name each object once, as it was first read."""
+    kept: dict[tuple[str, str], Origin] = {}
+    for origin in origins:
+        kept.setdefault((origin.dataset, origin.key), origin)
+    return tuple(kept.values())
 
 
 def _last_of_each(

@@ -3,13 +3,16 @@
 Prices before an ex-date are multiplied so that no return shows the event: by old shares over
 new at a split, by 1 - D/C at a dividend, C being the last close before the ex-date (the method
 of CRSP; Center for Research in Security Prices, "Data Definitions: Price Adjustment Factors").
-Volumes are divided by the split factor; dividends leave them alone.
+Volumes are divided by the split factor; dividends leave them alone. A spin-off that a vendor
+writes as an odd ratio (1.0027) is a split like any other: prices are divided by it and volumes
+multiplied. Of intraday bars C is the close of the last bar before the ex-date, extended hours
+included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +29,8 @@ Dates = npt.NDArray[np.datetime64]
 
 _PRICES: Final = ("open", "high", "low", "close", "vwap")
 _RANK: Final = {"none": 0, "splits": 1, "all": 2}
+#: Column of dividends on today's shares, as many vendors publish them.
+_ADJUSTED: Final = "adjusted_amount"
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,15 @@ class Events:
         *,
         amounts_adjusted: bool = False,
     ) -> Events:
-        """Take tables with the index ``ex_date`` and a column ``ratio`` or ``amount``."""
+        """Take tables with the index ``ex_date`` and a column ``ratio`` or ``amount``.
+
+        Instead of ``amount`` a table may have ``adjusted_amount``: then its amounts are on
+        today's shares, whatever ``amounts_adjusted`` says.
+        """
         dates, ratios = _column(splits, "ratio")
-        paid, amounts = _column(dividends, "amount")
-        return cls(dates, ratios, paid, amounts, amounts_adjusted)
+        own = dividends is not None and _ADJUSTED in dividends
+        paid, amounts = _column(dividends, _ADJUSTED if own else "amount")
+        return cls(dates, ratios, paid, amounts, amounts_adjusted or own)
 
 
 @dataclass(frozen=True)
@@ -90,23 +100,43 @@ def events_of(table: pd.DataFrame | pd.Series, name: str, symbol: str) -> pd.Dat
     ----------
     table : pandas.DataFrame or pandas.Series
         Ex-dates as index or column ``ex_date``; ``ratio`` or ``amount`` (a Series: its
-        values); a column ``symbol`` where the table has several.
+        values); a column ``symbol`` where the table has several. Amounts are as they were
+        paid; where they are on today's shares (divided by later splits, as yfinance gives
+        them) the column, or the Series, is named ``adjusted_amount``.
     name : {'ratio', 'amount'}
     symbol : str
 
     Returns
     -------
     pandas.DataFrame
-        Index ``ex_date``, ascending; column ``name``.
+        Index ``ex_date``, ascending; column ``name``, or ``adjusted_amount``.
 
     Raises
     ------
     DataError
-        The columns are missing, or a value is not positive.
+        The columns are missing, or a value is not positive; or amounts are given in both ways.
+
+    Examples
+    --------
+    >>> events_of(pd.Series({"2024-06-10": 10.0}), "ratio", "NVDA")
+                ratio
+    ex_date
+    2024-06-10   10.0
     """
-    frame = table.to_frame(name) if isinstance(table, pd.Series) else table
+    if isinstance(table, pd.Series):
+        frame = table.to_frame(_ADJUSTED if table.name == _ADJUSTED else name)
+    else:
+        frame = table
     if "ex_date" in frame:
         frame = frame.set_index("ex_date")
+    if name == "amount" and _ADJUSTED in frame:
+        if name in frame:
+            raise DataError(
+                f"A table of dividends has both amount and {_ADJUSTED}.",
+                remedy=f"Keep amount where it is as paid, {_ADJUSTED} where it is on today's "
+                "shares.",
+            )
+        name = _ADJUSTED
     if name not in frame:
         raise DataError(
             f"A table of events needs the columns ex_date and {name}; it has "
@@ -138,7 +168,7 @@ def factors(
     Parameters
     ----------
     date : ndarray of datetime64[ns], shape (rows,)
-        Ascending.
+        Session dates, ascending; those of intraday bars repeat.
     close : ndarray of float64, shape (rows,)
         As held; with ``undo`` as adjusted.
     events : Events
@@ -197,8 +227,20 @@ def unadjust(
     held: Adjustment = "none",
     wanted: Adjustment = "all",
 ) -> pd.DataFrame:
-    """Take :func:`adjust` back, with the same events, ``held`` and ``wanted``."""
+    """Take :func:`adjust` back, with the same events, rows, ``held`` and ``wanted``."""
     return _apply(frame, events, held, wanted, undo=True)
+
+
+def split_part(found: Factors) -> Factors:
+    """Leave dividends out."""
+    return replace(found, price=1.0 / found.volume, dividends=0)
+
+
+def session_days(index: pd.DatetimeIndex) -> Dates:
+    """Give what is compared with ex-dates: of zoned, intraday bars the local date."""
+    if index.tz is not None:
+        index = index.tz_localize(None).normalize()
+    return np.asarray(index.as_unit("ns").to_numpy())
 
 
 def apply_to(
@@ -218,7 +260,7 @@ def apply_to(
 def _apply(
     frame: pd.DataFrame, events: Events, held: Adjustment, wanted: Adjustment, *, undo: bool
 ) -> pd.DataFrame:
-    date = pd.DatetimeIndex(frame.index).tz_localize(None).as_unit("ns").to_numpy()
+    date = session_days(pd.DatetimeIndex(frame.index))
     close = frame["close"].to_numpy(dtype=np.float64)
     found = factors(date, close, events, held=held, wanted=wanted, undo=undo)
     columns = {str(name): frame[name].to_numpy() for name in frame.columns}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stockdb.processing.adjust import Events, adjust, factors
+from stockdb.settings import Dataset
 
 pytestmark = pytest.mark.shared_data
 
@@ -69,6 +72,48 @@ def test_volumes_agree_too(shared_data: Path) -> None:
     ratio = (ours / theirs).dropna()
     assert 0.67 < ratio["2010":"2013"].median() < 1.5
     assert 0.67 < ratio["2021"].median() < 1.5
+
+
+def test_an_odd_ratio_of_real_life(shared_data: Path) -> None:
+    """GOOG's class C dividend of 2015: Lean has the factor .997307 and the close before."""
+    raw = prices(shared_data / "stocks-unadjusted" / "GOOG.csv.gz")
+    table = pd.read_csv(shared_data / "corporate-actions" / "lean_factor_GOOG.csv")
+    lean = table.set_index("date").loc[20150424]
+    ratios = pd.DataFrame(
+        {"ratio": [1.0 / lean["split_factor"], 20.0]},
+        index=pd.DatetimeIndex(["2015-04-27", "2022-07-18"]),
+    )
+    close = adjust(raw, Events.of(ratios, None), wanted="splits")["close"]
+    before = lean["reference_price"] * lean["split_factor"] / 20
+    assert close["2015-04-24"] == pytest.approx(before, rel=1e-12)
+    assert close["2015-04-27"] == pytest.approx(555.37 / 20, rel=1e-12)
+    theirs = prices(shared_data / "stocks-2010-2025" / "GOOG.csv")["close"]
+    both = pd.concat([close, theirs], axis=1, keys=["ours", "theirs"], sort=True).dropna()
+    assert len(both) > 1100
+    assert np.abs(both["ours"] / both["theirs"] - 1).max() < 0.01
+
+
+def test_minutes_over_a_real_split(
+    shared_data: Path, make_bucket: Callable[..., str], client_factory: Any
+) -> None:
+    """AAPL, 7:1 on 2014-06-09, by minutes: factors change overnight, and nothing jumps."""
+    folder = shared_data / "intraday"
+    bucket = make_bucket(
+        {
+            "minutes/AAPL.csv.gz": (folder / "AAPL_1min_lean.csv.gz").read_bytes(),
+            "reference/splits.csv": (shared_data / "corporate-actions/splits.csv").read_bytes(),
+        }
+    )
+    dataset = Dataset(key="minutes/{SYMBOL}.csv.gz", kind="bars", interval="1m")
+    minio = client_factory(bucket, datasets={"minutes": dataset})
+    raw = minio.get_historical_data("AAPL", interval="1m")["close"]
+    close = minio.get_historical_data("AAPL", interval="1m", adjust="splits")["close"]
+    factor = (close / raw).groupby(raw.index.date).agg(["min", "max"])
+    old, new = 1 / 28, 1 / 4
+    expected = [[old, old], [old, old], [new, new]]
+    np.testing.assert_allclose(factor, expected, rtol=1e-12)
+    assert np.abs(np.log(raw).diff()).max() > 1.5
+    assert np.abs(np.log(close).diff()).max() < 0.05
 
 
 @pytest.mark.parametrize("symbol", ["AAPL", "MSFT"])

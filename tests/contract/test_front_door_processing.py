@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from minio_data_integration import MinIODataIntegration
-from stockdb.errors import ConfigurationError, DataError
+from stockdb.errors import ConfigurationError, DataError, ValidationError
 from stockdb.processing.evaluate import evaluate
 from stockdb.processing.indicators import indicators
 from stockdb.settings import Dataset
@@ -51,7 +51,12 @@ def test_adjusted_for_splits_out_of_the_bucket(minio: MinIODataIntegration) -> N
     np.testing.assert_array_equal(frame["close"][~before], RAW["close"][~before])
     note = frame.attrs["stockdb"]
     assert note["adjustment"] == "splits"
-    assert note["adjusted"] == {"from": "none", "to": "splits", "splits": 1, "dividends": 0}
+    tables = {"splits": "reference/splits.csv"}
+    assert note["adjusted"] == {
+        "from": "none", "to": "splits", "splits": 1, "dividends": 0, "tables": tables,
+    }  # fmt: skip
+    keys = [origin.key for origin in minio.provenance(frame).origins]
+    assert keys == ["stocks-2010-2025/ONE.csv", "reference/splits.csv"]
 
 
 def test_a_range_is_adjusted_for_what_comes_after_it(minio: MinIODataIntegration) -> None:
@@ -68,8 +73,20 @@ def test_the_callers_events_win(bare: MinIODataIntegration) -> None:
     splits = pd.DataFrame({"symbol": ["ONE"], "ex_date": [SPLIT], "ratio": [10.0]})
     frame = bare.get_historical_data("ONE", adjust="splits", splits=splits)
     assert frame["close"].iloc[0] == pytest.approx(RAW["close"].iloc[0] / 10)
+    assert frame.attrs["stockdb"]["adjusted"]["tables"] == {"splits": "caller"}
     many = bare.bulk_download(["ONE"], adjust="splits", splits=splits)["ONE"]
     pd.testing.assert_frame_equal(many, frame)
+
+
+def test_a_known_split_is_no_finding(make_bucket: Callable[..., str], client_factory: Any) -> None:
+    jump = RAW.copy()
+    jump.loc[:"2015-05-29", ["open", "high", "low", "close"]] *= 4
+    jump.loc[:"2015-05-29", "volume"] /= 4
+    client = client_factory(make_bucket({"stocks-2010-2025/ONE.csv": csv(jump), **EVENTS}))
+    raw = client.get_historical_data("ONE").attrs["stockdb"]["validation"]
+    assert raw["rules"]["split_jump"] == 1
+    adjusted = client.get_historical_data("ONE", adjust="all").attrs["stockdb"]["validation"]
+    assert "split_jump" not in adjusted["rules"]
 
 
 def test_what_nobody_has_is_an_error(bare: MinIODataIntegration) -> None:
@@ -101,7 +118,40 @@ def test_indicators_are_warm_in_the_first_row(minio: MinIODataIntegration) -> No
     np.testing.assert_allclose(part[names], whole, rtol=1e-6, atol=1e-8)
     bare = minio.get_historical_data("ONE", "2017-06-01", "2017-08-31")
     pd.testing.assert_frame_equal(part[bare.columns], bare)
-    assert part.attrs["stockdb"]["dataset"] == "stocks"
+    note = part.attrs["stockdb"]
+    assert note["dataset"] == "stocks"
+    needed = max(column.warmup for column in indicators(names))
+    held = int((RAW.index < "2017-06-01").sum())
+    assert note["warmup"] == {"needed": needed, "there": held}
+    short = minio.get_historical_data("ONE", "2017-06-01", preprocess="c_over_sma_20")
+    note = short.attrs["stockdb"]["warmup"]
+    assert note["needed"] == 19 <= note["there"] < 60
+
+
+def test_sixty_rows_of_every_indicator_are_the_tail_of_all(minio: MinIODataIntegration) -> None:
+    whole = minio.get_historical_data("ONE", preprocess="all")
+    part = minio.get_historical_data("ONE", RAW.index[-60], preprocess="all")
+    assert len(part) == 60 and part.shape[1] == whole.shape[1] > 40
+    np.testing.assert_allclose(part, whole.iloc[-60:], rtol=1e-6, atol=1e-8)
+
+
+def test_bars_before_the_range_are_held_against_the_same_rules(
+    make_bucket: Callable[..., str], client_factory: Any
+) -> None:
+    """A bar that is dropped is dropped for the indicators, too; ``raise`` says where it is."""
+    bad = RAW.copy()
+    bad.iloc[-70, [1, 2]] = bad.iloc[-70, [2, 1]]  # high below low
+    bad.iloc[-60, [1, 2]] = bad.iloc[-60, [2, 1]]
+    bucket = make_bucket({"stocks-2010-2025/ONE.csv": csv(bad)})
+    minio = client_factory(bucket, policy="drop")
+    whole = minio.get_historical_data("ONE", preprocess=["atr_14", "stoch_k_14"])
+    part = minio.get_historical_data("ONE", bad.index[-60], preprocess=["atr_14", "stoch_k_14"])
+    assert len(part) == 59 and len(whole) == 898
+    np.testing.assert_allclose(part, whole.iloc[-59:], rtol=1e-6, atol=1e-8)
+    strict = client_factory(bucket, policy="raise")
+    assert len(strict.get_historical_data("ONE", bad.index[-59])) == 59
+    with pytest.raises(ValidationError, match="ONE before the range, .* high is below the low"):
+        strict.get_historical_data("ONE", bad.index[-59], preprocess=["atr_14"])
 
 
 def test_of_weekly_bars_too(minio: MinIODataIntegration) -> None:

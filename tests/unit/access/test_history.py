@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stockdb.access.adjusting import EventTables
 from stockdb.access.history import HistoryRequest, read_history, source_interval
 from stockdb.access.provenance import ProvenanceLog
 from stockdb.core.reader import Bars, Origin
@@ -173,6 +174,15 @@ class TestAdjustment:
             with pytest.raises(DataError, match="not available") as caught:
                 read(given, request)
             assert caught.value.symbol == "X"
+
+
+class TestAdjusted:
+    def test_a_split_that_is_only_announced_has_not_happened(self) -> None:
+        splits = pd.Series({"2024-01-03": 2.0, "2024-02-15": 5.0, "2024-02-16": 10.0})
+        request = HistoryRequest(adjust="splits", events=EventTables(splits=splits))
+        frame = read(bars(["2024-01-02", "2024-01-03"]), request)
+        assert frame["close"].tolist() == [1.0, 2.0]
+        assert frame.attrs["stockdb"]["adjusted"]["splits"] == 2
 
 
 class TestWhyEmpty:

@@ -72,6 +72,40 @@ def test_amounts_as_paid_and_on_todays_shares_agree(adjusted: bool) -> None:
     np.testing.assert_allclose(result["close"], [98, 98, 98, 98], rtol=1e-15)
 
 
+def test_a_table_says_that_its_amounts_are_on_todays_shares() -> None:
+    """As yfinance gives them: 2 on a new share are 8 on an old one."""
+    frame = four([400, 392, 392, 98])
+    splits = table("ratio", d2024_01_05=4.0)
+    for given in (
+        pd.DataFrame({"ex_date": ["2024-01-03"], "adjusted_amount": [2.0]}),
+        pd.Series([2.0], index=["2024-01-03"], name="adjusted_amount"),
+    ):
+        events = Events.of(splits, events_of(given, "amount", "A"))
+        np.testing.assert_allclose(adjust(frame, events)["close"], [98] * 4, rtol=1e-15)
+    both = pd.DataFrame({"ex_date": ["2024-01-03"], "adjusted_amount": [2.0], "amount": 8.0})
+    with pytest.raises(DataError, match="both amount and adjusted_amount"):
+        events_of(both, "amount", "A")
+
+
+def test_a_spin_off_written_as_an_odd_ratio() -> None:
+    """Of 102.5 before, 2.5 went to the new company: what was kept neither rose nor fell."""
+    events = Events.of(table("ratio", d2024_01_04=1.025), None)
+    result = adjust(four([102.5, 102.5, 100, 100]), events, wanted="splits")
+    np.testing.assert_allclose(result["close"], [100] * 4, rtol=1e-15)
+    np.testing.assert_allclose(result["volume"], [102.5, 102.5, 100, 100], rtol=1e-15)
+
+
+def test_of_intraday_bars_the_local_date_decides() -> None:
+    """19:30 in New York on the evening before the ex-date is 00:30 UTC of the ex-date."""
+    stamps = ["2024-01-03 15:59", "2024-01-03 19:30", "2024-01-04 04:00", "2024-01-04 09:30"]
+    index = pd.DatetimeIndex(stamps, tz="America/New_York", name="date")
+    events = Events.of(table("ratio", d2024_01_04=4.0), table("amount", d2024_01_04=1.0))
+    frame = four([396, 400, 99, 99]).set_index(index)
+    result = adjust(frame, events)
+    np.testing.assert_allclose(result["close"], [98.01, 99, 99, 99], rtol=1e-15)
+    np.testing.assert_allclose(unadjust(result, events), frame, rtol=1e-15)
+
+
 def test_held_adjusted_is_never_divided_twice() -> None:
     events = Events.of(table("ratio", d2024_01_04=4.0), table("amount", d2024_01_04=1.0))
     frame = four([100, 100, 99, 99])
