@@ -83,6 +83,8 @@ class Algorithm:
         Whether the columns have the input ``bill``.
     basic : bool
         Whether returns, log_returns, typical_price and vwap come before the columns.
+    adjusts : bool
+        Whether bars are adjusted, and ``adjust`` is a parameter.
     index : tuple of str
         Levels of a frame of several symbols.
     notes : tuple of str
@@ -100,6 +102,7 @@ class Algorithm:
     params: tuple[Param, ...] = ()
     rate: bool = False
     basic: bool = True
+    adjusts: bool = True
     index: tuple[str, ...] = ("symbol", "date")
     notes: tuple[str, ...] = ()
     make: Callable[..., Any] | None = field(default=None, repr=False)
@@ -108,7 +111,8 @@ class Algorithm:
     @property
     def parameters(self) -> tuple[Param, ...]:
         """All parameters, those of every algorithm last."""
-        return (*self.params, *COMMON)
+        common = COMMON if self.adjusts else COMMON[1:]
+        return (*self.params, *common)
 
     def values(self, given: Values) -> dict[str, Any]:
         """Check parameters and fill in the defaults.

@@ -87,10 +87,10 @@ class TestSpecification:
             assert any("dealers" in note for note in adapter.describe(name)["notes"])
 
     def test_a_misspelt_parameter_is_an_error(self, adapter: TradingDataAdapter, name: str) -> None:
-        with pytest.raises(ConfigurationError, match="Did you mean adjust"):
-            adapter.get_data_for_algorithm(name, NAMES, ajust="none")
-        with pytest.raises(ConfigurationError, match="adjust"):
-            adapter.get_data_for_algorithm(name, NAMES, adjust="sometimes")
+        with pytest.raises(ConfigurationError, match="Did you mean offline"):
+            adapter.get_data_for_algorithm(name, NAMES, ofline=True)
+        with pytest.raises(ConfigurationError, match="offline='sometimes'"):
+            adapter.get_data_for_algorithm(name, NAMES, offline="sometimes")
         for wrong in (0, -1, 2.5, True, None):
             with pytest.raises(ConfigurationError, match="lookback_days"):
                 adapter.get_data_for_algorithm(name, NAMES, lookback_days=wrong)  # type: ignore[arg-type]
