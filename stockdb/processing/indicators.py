@@ -2,6 +2,10 @@
 
 Every one is a :class:`~stockdb.processing.spec.Column`: definition, unit, window, warm-up and
 source are in ``catalogue()``, and what it computes is the same wherever it is asked for.
+
+On intraday bars a window runs on over the night: the bar before a session's first is the last
+one of the session before, so that ``returns`` there holds the overnight change. Only ``vwap``
+begins anew with each session, by the local date of the exchange.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import pandas as pd
 from stockdb.errors import ConfigurationError
 from stockdb.processing.spec import Column, Floats, Series, ratio
 from stockdb.processing.statistics import MEAN_REVERSION
-from stockdb.processing.ta_momentum import MOMENTUM_TA
+from stockdb.processing.ta_momentum import MOMENTUM_TA, typical
 from stockdb.processing.ta_trend import TREND
 from stockdb.processing.ta_volatility import VOLATILITY_TA
 from stockdb.processing.ta_volume import VOLUME_TA
@@ -26,19 +30,15 @@ from stockdb.processing.windows import lag
 __all__ = ["BASIC", "CATALOGUE", "STANDARD", "catalogue", "indicator", "indicators"]
 
 
-def _typical(series: Series) -> Floats:
-    return (series.high + series.low + series.close) / 3.0
-
-
 def _vwap(series: Series) -> Floats:
     """Session's typical price for daily bars; cumulative within the session for intraday ones."""
-    typical = _typical(series)
+    price = typical(series)
     if series.session is None:
-        return np.where(series.volume > 0.0, typical, np.nan)
+        return np.where(series.volume > 0.0, price, np.nan)
     money, shares = np.zeros(len(series)), np.zeros(len(series))
     edges = np.flatnonzero(np.append(True, series.session[1:] != series.session[:-1]))
-    traded = np.isfinite(typical) & (series.volume > 0.0)
-    flow = np.where(traded, typical * series.volume, 0.0)
+    traded = np.isfinite(price) & (series.volume > 0.0)
+    flow = np.where(traded, price * series.volume, 0.0)
     volume = np.where(traded, series.volume, 0.0)
     for begin, end in zip(edges, np.append(edges[1:], len(series)), strict=True):
         money[begin:end] = np.cumsum(flow[begin:end])
@@ -74,7 +74,7 @@ BASIC: Final = (
         source="typical price",
         scale_free=False,
         inputs=("high", "low", "close"),
-        compute=_typical,
+        compute=typical,
     ),
     Column(
         name="vwap",

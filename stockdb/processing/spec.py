@@ -174,16 +174,21 @@ class Series:
             would stay NaN for ever, or go on with numbers that are wrong.
         """
         arrays = [self.input(item) if isinstance(item, str) else item for item in inputs]
-        gaps = _union(self._gaps_of(item) for item in inputs)
+        gaps = self._gaps_of_all(inputs)
         return function(*arrays) if gaps is None else by_runs(function, arrays, gaps, outputs)
+
+    def _gaps_of_all(self, items: tuple[str | Floats, ...]) -> npt.NDArray[np.bool_] | None:
+        if not all(type(item) is str for item in items):
+            return _union(self._gaps_of(item) for item in items)
+        key = ("gaps", items)
+        if key not in self._kept:
+            self._kept[key] = _union(self._gaps_of(item) for item in items)
+        return self._kept[key]  # type: ignore[no-any-return]
 
     def _gaps_of(self, item: str | Floats) -> npt.NDArray[np.bool_] | None:
         if not isinstance(item, str):
             return _gaps(item)
-        key = ("gaps", item)
-        if key not in self._kept:
-            self._kept[key] = _gaps(self.input(item))
-        return self._kept[key]  # type: ignore[no-any-return]
+        return self.once(("gaps of", item), lambda: _gaps(self.input(item)))
 
     @property
     def still(self) -> npt.NDArray[np.int64]:

@@ -5,15 +5,33 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from stockdb.processing import ta
+from stockdb.processing.runs import run_length
 from stockdb.processing.spec import Column, Floats, Series
 from stockdb.processing.ta_trend import wilder_warmup
 
-__all__ = ["MOMENTUM_TA"]
+__all__ = ["MOMENTUM_TA", "typical", "where_typical_moved"]
 
 _SMA: Final[Any] = 0  # TA-Lib's number of the simple average
 _HLC: Final = ("high", "low", "close")
+
+
+def typical(series: Series) -> Floats:
+    """(H + L + C)/3, computed once."""
+    return series.once("typical", lambda: (series.high + series.low + series.close) / 3.0)
+
+
+def where_typical_moved(values: Floats, series: Series, changes: int) -> Floats:
+    """Make NaN of rows at which the last changes of the typical price were all zero."""
+
+    def count() -> npt.NDArray[np.int64]:
+        price = typical(series)
+        return run_length(np.append(False, price[1:] == price[:-1])[: len(price)])
+
+    stood = series.once("typical stood", count) >= changes
+    return np.where(stood, np.nan, values) if stood.any() else values
 
 
 def _rsi(bars: int) -> Column:
@@ -118,9 +136,11 @@ MOMENTUM_TA: Final = (
     _column(
         "cci_20",
         "(TP - mean of TP) / (.015 x mean absolute deviation of TP) over 20 bars, TP = (H+L+C)/3; "
-        "NaN where one price stood",
+        "NaN where TP stood",
         "index", 20, "Lambert (1980)",
-        lambda s: _where_moved(s.apply(lambda h, lo, c: ta.CCI(h, lo, c, 20), *_HLC), s, 20),
+        lambda s: where_typical_moved(
+            s.apply(lambda h, lo, c: ta.CCI(h, lo, c, 20), *_HLC), s, 19
+        ),
     ),
     _column(
         "ultosc",

@@ -8,6 +8,7 @@ import numpy as np
 
 from stockdb.processing import ta
 from stockdb.processing.spec import Column, Floats, Series, ratio
+from stockdb.processing.ta_momentum import where_typical_moved
 from stockdb.processing.windows import lag, rolling_sum
 
 __all__ = ["VOLUME_TA"]
@@ -44,7 +45,7 @@ def _share_of_volume(values: Floats, series: Series) -> Floats:
 
 def _mfi(series: Series) -> Floats:
     values = series.apply(lambda h, lo, c, v: ta.MFI(h, lo, c, v, 14), *_HLC, "volume")
-    return series.unless(series.unless(values, "still", 15), "untraded", 14)
+    return series.unless(where_typical_moved(values, series, 14), "untraded", 14)
 
 
 def _slope(series: Series) -> Floats:
@@ -82,7 +83,7 @@ VOLUME_TA: Final = (
     Column(
         name="mfi_14",
         definition="100 x positive / total money flow of 14 bars, by the change of (H+L+C)/3; NaN "
-        "where one price stood or nothing was traded",
+        "where that stood or nothing was traded",
         unit="0..100",
         window=15,
         source="Quong and Soudack (1989); TA-Lib",

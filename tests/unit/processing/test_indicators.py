@@ -14,6 +14,7 @@ from stockdb.processing import leaks
 from stockdb.processing.evaluate import evaluate
 from stockdb.processing.indicators import BASIC, CATALOGUE, STANDARD, catalogue, indicators
 from stockdb.processing.spec import Column
+from stockdb.processing.windows import lag
 from tests.unit.processing.bars import bars, many
 
 NAMES = list(CATALOGUE)
@@ -131,10 +132,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_equals_its_definition(name: str) -> None:
-    expected = WRITTEN[name]()
-    # TA-Lib's running sums lose some digits of a variance.
-    tolerance = 1e-7 if name in {"pct_b", "bb_width", "sd_ret_20"} else 1e-9
-    np.testing.assert_allclose(value(name), expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(value(name), WRITTEN[name](), rtol=1e-9, atol=1e-9)
 
 
 # ------------------------------------------------------------------ warm-up, leaks, over all
@@ -177,6 +175,22 @@ def test_the_first_warm_row_has_a_value(name: str) -> None:
     assert np.isfinite(last) or name == "half_life"  # of a walk that does not revert: NaN
     if column.window > 1:
         assert np.isnan(value(name, bars(column.window - 1, 4))[-1])
+
+
+def planted(ahead: int) -> Column:
+    return Column(
+        name="planted", definition="C[t+n] / C - 1", unit="ratio", window=1, source="-",
+        inputs=("close",), compute=lambda s: lag(s.close, -ahead) / s.close - 1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("ahead", [1, 26])
+def test_a_leak_planted_among_the_columns_is_the_one_that_is_found(ahead: int) -> None:
+    columns = [*CATALOGUE.values(), planted(ahead)]
+    for test in (leaks.prefix, leaks.perturbed):
+        (leak,) = test(lambda frame: evaluate(frame, columns), bars(500, 1), cuts=1)
+        assert (leak.column, leak.reach) == ("planted", ahead)
+        assert f"reads {ahead} bar" in str(leak)
 
 
 # ------------------------------------------------------------------ defects
@@ -230,6 +244,16 @@ def test_a_halted_stock_has_no_volatility_and_nothing_is_infinite() -> None:
     assert not np.isinf(values.to_numpy()).any()
     for name in ("bb_width", "sd_ret_20", "vol_pk"):
         assert values[name].iloc[330] == 0.0
+
+
+def test_a_typical_price_that_stands_has_no_flow_and_no_deviation() -> None:
+    """Ranges of 2 around one price: what compares its changes has nothing to compare."""
+    frame = FRAME.copy()
+    frame.iloc[300:340, :4] = [100.0, 101.0, 99.0, 100.0]
+    mfi, cci = value("mfi_14", frame), value("cci_20", frame)
+    assert np.isnan(mfi[314:340]).all() and np.isfinite(mfi[[313, 340]]).all()
+    assert np.isnan(cci[319:340]).all() and np.isfinite(cci[[318, 340]]).all()
+    assert np.isfinite(value("willr_14", frame)[300:340]).all()
 
 
 def test_no_volume_at_all() -> None:
