@@ -1,0 +1,122 @@
+"""What ``prepare_for_model`` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from stockdb.models.fingerprint import Fingerprint
+from stockdb.models.kinds import ModelKind
+from stockdb.models.rows import Array
+from stockdb.models.scalers import Scaler
+
+__all__ = ["Prepared"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Train, valid and test of one model.
+
+    Attributes
+    ----------
+    model_type : str
+    kind : ModelKind
+    train, valid, test : Segment, Series or Panel
+        X, y, weight, index, symbol_id, t0, t1, mask.
+    scaler : Scaler
+    feature_names : tuple of str
+        Columns of X; for ``linear`` the indicators of missing values come last.
+    symbols : tuple of str
+        Training vocabulary, ascending: number 1 is the first.
+    dropped : dict of str to int
+        Rows that became no sample, by the first reason that applies. Together with the
+        samples they are all rows of the frame; arima_garch and rl count rows likewise.
+    parameters : dict
+    seed : int
+    """
+
+    model_type: str
+    kind: ModelKind
+    train: Any
+    valid: Any
+    test: Any
+    scaler: Scaler
+    feature_names: tuple[str, ...]
+    symbols: tuple[str, ...]
+    dropped: dict[str, int]
+    parameters: dict[str, Any]
+    seed: int
+    _measure: Callable[[], Fingerprint] = field(repr=False)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(part)}" for name, part in self.segments.items())
+        return (
+            f"<Prepared for {self.model_type}: {sizes}; {len(self.feature_names)} features, "
+            f"{len(self.symbols)} symbols; dropped {self.dropped}>"
+        )
+
+    @property
+    def segments(self) -> Mapping[str, Any]:
+        """Train, valid and test by name."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digest of the inputs, with the objects, specification and parameters behind them.
+
+        Computed on first use: it reads every number once.
+        """
+        return self._measure()
+
+    def inverse_transform(self, X: Any) -> Array:  # noqa: N803 - scikit-learn's name
+        """Bring scaled inputs back to the features' own units.
+
+        Parameters
+        ----------
+        X : array-like
+            As a segment's X or a batch of it: features on the last axis, for ``cnn`` on the
+            last but one.
+
+        Returns
+        -------
+        numpy.ndarray
+            Same shape. What was imputed for ``linear`` stays the training median.
+        """
+        values = np.asarray(X)
+        if self.kind.channels_first:
+            return self.scaler.inverse_transform(values.swapaxes(-1, -2)).swapaxes(-1, -2)
+        return self.scaler.inverse_transform(values)
+
+    def to_torch(self) -> dict[str, Any]:
+        """Give ``torch.utils.data.Dataset`` objects by segment.
+
+        An item is (X, y, weight), for a transformer (X, mask, y, weight); a DataLoader
+        fetches a whole batch at once.
+
+        Raises
+        ------
+        ConfigurationError
+            PyTorch is not installed, or the model type has no samples (arima_garch, rl).
+        """
+        from stockdb.models.frameworks import to_torch
+
+        return to_torch(self)
+
+    def to_tf(self, batch_size: int = 1024, *, shuffle: bool = True) -> dict[str, Any]:
+        """Give batched ``tf.data.Dataset`` objects by segment; only train is shuffled.
+
+        An element is (X, y, weight) as ``keras.Model.fit`` takes it; for a transformer X is
+        the pair (X, mask).
+
+        Raises
+        ------
+        ConfigurationError
+            TensorFlow is not installed, or the model type has no samples (arima_garch, rl).
+        """
+        from stockdb.models.frameworks import to_tf
+
+        return to_tf(self, batch_size, shuffle=shuffle)
