@@ -65,5 +65,5 @@ def digest(named: Mapping[str, Any], arrays: Iterable[Array]) -> str:
         total.update(f"{block.dtype.str}{block.shape}".encode())
         data = block.reshape(-1).view(np.uint8)
         for first in range(0, len(data), _CHUNK):
-            total.update(data[first : first + _CHUNK])
+            total.update(data[first : first + _CHUNK].data)
     return total.hexdigest()

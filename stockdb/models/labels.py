@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ __all__ = ["Labels", "align_labels", "bars_read"]
 
 _FORWARD: Final = re.compile(r"y_fwd_(\d+)", re.ASCII)
 _BARRIER: Final = "y_tb"
+_BARRIER_BARS: Final = 22  # the default of triple_barrier: 21 sessions from t + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +41,51 @@ class Labels:
     horizon: int
 
 
-def bars_read(label: str, horizon: int | None) -> int | None:
-    """Bars from a row to the last bar that its label reads; None where ``t1`` says it.
+def bars_read(label: str, horizon: int | None, declared: Mapping[str, int]) -> tuple[int, int]:
+    """Say how many bars a label reads ahead, and how many sessions its horizon has.
 
-    ``y_fwd_h`` is C[t+1+h]/C[t+1]-1 and reads h + 1 bars ahead.
+    Parameters
+    ----------
+    label : str
+    horizon : int or None
+        Both of them, from a caller who knows.
+    declared : mapping of str to int
+        Bars that the frame's own labels read ahead.
+
+    Returns
+    -------
+    (int, int)
+        ``y_fwd_h`` is C[t+1+h]/C[t+1]-1: it reads h + 1 bars ahead, its horizon is h. So with
+        every declared label: what is decided at t is traded at t + 1.
 
     Raises
     ------
     ConfigurationError
-        A label of the user's own, and no horizon.
+        Nobody knows.
     """
     if horizon is not None:
         if horizon < 0:
             raise ConfigurationError(f"horizon={horizon}: a label cannot end before its row.")
-        return horizon
+        return horizon, horizon
     forward = _FORWARD.fullmatch(label)
     if forward is not None:
-        return int(forward[1]) + 1
-    if label == _BARRIER:
-        return None
+        return int(forward[1]) + 1, int(forward[1])
+    if label in declared or label == _BARRIER:
+        ahead = declared.get(label, _BARRIER_BARS)
+        return ahead, max(0, ahead - 1)
     raise ConfigurationError(
-        f"Nobody knows how far ahead the label {label!r} reads, so no training row could be purged.",
+        f"How far ahead the label {label!r} reads is unknown: no training row could be purged.",
         remedy="Give horizon=: the bars from a row to the last bar that its label reads.",
     )
 
 
 def align_labels(
-    frame: pd.DataFrame, rows: Rows, label: str, horizon: int | None, weight: str | None
+    frame: pd.DataFrame,
+    rows: Rows,
+    label: str,
+    horizon: int | None,
+    weight: str | None,
+    declared: Mapping[str, int],
 ) -> Labels:
     """Take the label, its weight and its interval out of a sorted feature frame.
 
@@ -76,10 +96,12 @@ def align_labels(
         The same frame, taken apart.
     label : str
     horizon : int or None
-        See :func:`bars_read`.
+        See :func:`bars_read`; the interval of ``y_tb`` ends at ``t1`` instead.
     weight : str or None
         Column of the weights; None takes ``weight`` for ``y_tb``, whose uniqueness it is,
         and 1 for any other label: with a fixed horizon all labels are equally unique.
+    declared : mapping of str to int
+        See :func:`bars_read`.
 
     Raises
     ------
@@ -89,17 +111,13 @@ def align_labels(
         A label is infinite, or a label interval ends before its row.
     """
     y = _column(frame, label, "the label")
-    ahead = bars_read(label, horizon)
+    ahead, length = bars_read(label, horizon, declared)
     if weight is None and label == _BARRIER and "weight" in frame:
         weight = "weight"
     ones = np.broadcast_to(np.float32(1.0), len(frame))  # takes no memory
     weights = ones if weight is None else _column(frame, weight, "weights")
-    if ahead is None:
-        reach = _reach_of_t1(frame, rows)
-        length = int((reach - rows.day)[~np.isnan(y)].max(initial=1))
-        return Labels(y, weights, reach, length)
-    forward = _FORWARD.fullmatch(label)
-    length = int(forward[1]) if forward is not None and horizon is None else ahead
+    if label == _BARRIER and horizon is None:
+        return Labels(y, weights, _reach_of_t1(frame, rows), length)
     return Labels(y, weights, _reach_of_bars(rows, ahead), length)
 
 
@@ -134,7 +152,7 @@ def _reach_of_t1(frame: pd.DataFrame, rows: Rows) -> Array:
     # The first session at or after t1; a row without a label has no interval.
     reach = rows.sessions.searchsorted(stamps.fillna(rows.sessions[0]), side="left")
     reach = np.minimum(reach, len(rows.sessions) - 1).astype(np.int32)
-    missing = stamps.isna()
+    missing = np.asarray(stamps.isna())
     early = ~missing & (reach < rows.day)
     if early.any():
         row = frame.index[int(np.flatnonzero(early)[0])]

@@ -44,6 +44,7 @@ class Gather:
     channels_first: bool
 
     def __call__(self, rows: Array) -> Any:
+        """Lay out X of some rows."""
         if self.seq_len is None:
             return self.values[rows]
         return Windows(self.values, rows, self.seq_len, self.channels_first)
@@ -94,7 +95,7 @@ class Series:
         return self.t0.rename("t1")
 
     def arrays(self) -> list[Array]:
-        """What the fingerprint is taken of."""
+        """Give what the fingerprint is taken of."""
         return [self.rows, *self.X.values()]
 
 
@@ -148,7 +149,7 @@ class Panel:
         return self.mask
 
     def arrays(self) -> list[Array]:
-        """What the fingerprint is taken of."""
+        """Give what the fingerprint is taken of."""
         return [self.X, self.y, self.mask, self.index.asi8]
 
 
@@ -161,7 +162,7 @@ def defined(values: Array) -> Array:
 
 
 def vocabulary(rows: Rows, train: Array) -> tuple[tuple[str, ...], Array]:
-    """Number the symbols of the training rows from 1; the others are 0."""
+    """Give the symbols of the training rows numbers from 1; the others are 0."""
     known = np.bincount(rows.code[train], minlength=len(rows.symbols)) > 0
     numbers = np.where(known, np.cumsum(known), 0).astype(np.int32)
     return tuple(s for s, is_known in zip(rows.symbols, known, strict=True) if is_known), numbers

@@ -130,7 +130,7 @@ def prepare_for_model(
     frame, rows = take_apart(frame, names, calendar)
     ledger.lose("not_a_session", len(rows))
     if supervised:
-        labels = align_labels(frame, rows, label, horizon, weight)
+        labels = align_labels(frame, rows, label, horizon, weight, note.get("reach", {}))
     else:
         labels = layouts.own_labels(rows, frame[returns], panel=kind.layout == "panel")
     gap = labels.horizon if embargo is None else embargo
@@ -147,6 +147,7 @@ def prepare_for_model(
         "returns": None if supervised else returns,
         "calendar": calendar,
         "features": names,
+        "symbols": list(rows.symbols),
     }
     work = _Work(kind, rows, labels, plan, ledger, seq_len, seed)
     made = _LAYOUTS[kind.layout](work)
@@ -161,7 +162,9 @@ def prepare_for_model(
         dropped=ledger.dropped,
         parameters=parameters,
         seed=seed,
-        _measure=lambda: fingerprint(parameters, made.arrays(), objects, spec),
+        _measure=lambda: fingerprint(
+            parameters, [rows.sessions.asi8, rows.code, rows.day, *made.arrays()], objects, spec
+        ),
     )
 
 

@@ -51,8 +51,8 @@ class Rows:
     def index(self, rows: Array) -> pd.MultiIndex:
         """Give the (symbol, date) of some rows."""
         return pd.MultiIndex(
-            levels=[list(self.symbols), self.sessions],
-            codes=[self.code[rows], self.day[rows]],
+            levels=[pd.Index(self.symbols), self.sessions],  # type: ignore[list-item]
+            codes=[self.code[rows], self.day[rows]],  # type: ignore[list-item]
             names=["symbol", "date"],
             verify_integrity=False,
         )

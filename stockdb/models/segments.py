@@ -129,7 +129,7 @@ class Segment:
         return np.broadcast_to(np.True_, (len(self), found.seq_len))
 
     def arrays(self) -> list[Array]:
-        """What the fingerprint is taken of, besides the values that all segments share."""
+        """Give what the fingerprint is taken of, besides the values that all segments share."""
         return [self.rows, self.y, self.weight, self.base.reach[self.rows]]
 
     def batches(

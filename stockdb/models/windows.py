@@ -117,7 +117,7 @@ class Windows:
 
     def __getitem__(self, key: Any) -> Array:
         ends = self.ends[key]
-        found = self._flat[ends - (self.seq_len - 1)]
+        found: Array = self._flat[ends - (self.seq_len - 1)]
         found = found.reshape(*np.shape(ends), self.seq_len, self._width)
         if self.channels_first:
             return np.ascontiguousarray(found.swapaxes(-1, -2))
