@@ -144,13 +144,21 @@ class _Splitter:
         Raises
         ------
         ConfigurationError
-            X has another length than t0, or there are fewer dates than splits.
+            X has another length than t0, there are fewer dates than splits, or a split is
+            left without a training sample.
         """
         if X is not None and np.shape(X)[0] != len(self._begin):
             raise ConfigurationError(f"X has {np.shape(X)[0]} samples and t0 {len(self._begin)}.")
         for first, last in self._blocks():
             test = (self._begin >= first) & (self._begin <= last)
-            yield np.flatnonzero(self._train(test, first)), np.flatnonzero(test)
+            train = self._train(test, first)
+            if not train.any():
+                raise ConfigurationError(
+                    f"Nothing is left to train on for the test block of {int(test.sum())} "
+                    "samples, once overlapping labels and the embargo are taken away.",
+                    remedy="Give fewer splits, a smaller embargo, or more history.",
+                )
+            yield np.flatnonzero(train), np.flatnonzero(test)
 
     def _blocks(self) -> list[tuple[int, int]]:
         raise NotImplementedError

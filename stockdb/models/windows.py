@@ -117,7 +117,8 @@ class Windows:
 
     def __getitem__(self, key: Any) -> Array:
         ends = self.ends[key]
-        found: Array = self._flat[ends - (self.seq_len - 1)]
+        # An array of places, even for one window: what is gathered is a copy.
+        found: Array = self._flat[np.atleast_1d(ends) - (self.seq_len - 1)]
         found = found.reshape(*np.shape(ends), self.seq_len, self._width)
         if self.channels_first:
             return np.ascontiguousarray(found.swapaxes(-1, -2))
