@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stockdb.doors.live import LiveMethods
 from stockdb.doors.options import OptionMethods
 from stockdb.doors.processing import ProcessingMethods
 from stockdb.doors.quality import QualityMethods
@@ -37,7 +38,7 @@ if TYPE_CHECKING:  # loaded with the first client: importing this module stays c
 __all__ = ["MinIODataIntegration"]
 
 
-class MinIODataIntegration(OptionMethods, ProcessingMethods, QualityMethods):
+class MinIODataIntegration(LiveMethods, OptionMethods, ProcessingMethods, QualityMethods):
     """Read access to a bucket of market data, with a local cache and validation.
 
     Parameters
@@ -78,6 +79,7 @@ class MinIODataIntegration(OptionMethods, ProcessingMethods, QualityMethods):
     ) -> None:
         from stockdb.access import Access
         from stockdb.logs import log_to_files
+        from stockdb.scale.background import Background
         from stockdb.settings import load_settings
 
         self.settings = load_settings(
@@ -91,6 +93,7 @@ class MinIODataIntegration(OptionMethods, ProcessingMethods, QualityMethods):
             **settings,
         )
         self._access = Access(self.settings)
+        self._background = Background(self.settings.performance.max_workers)
         self.log_file = log_to_files(self.settings.logs)
 
     def __enter__(self) -> MinIODataIntegration:
@@ -104,6 +107,7 @@ class MinIODataIntegration(OptionMethods, ProcessingMethods, QualityMethods):
 
     def close(self) -> None:
         """Let go of connections; the cache stays."""
+        self._background.close()
         self._access.close()
 
     def check_connection(self) -> ConnectionReport:

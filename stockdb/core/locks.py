@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
+from stockdb.core.scope import current
+
 try:
     import fcntl
 except ImportError:  # Windows: threads are serialised, processes may fetch twice
@@ -130,7 +132,7 @@ class SingleFlight:
             named = self._named.get(name)
             if named is None:
                 named = self._named[name] = _Named()
-        got = named.lock.acquire(timeout=max(wait, 0))
+        got = _acquire(named.lock, until)
         try:
             with self._file_lock(name, until) if got else nullcontext(False) as locked:
                 yield locked
@@ -162,10 +164,22 @@ def _release(descriptor: int, byte: int) -> None:
             _byte_lock(descriptor, byte, fcntl.F_UNLCK)
 
 
+def _acquire(lock: threading.Lock, until: float) -> bool:
+    """Take a thread lock, in bounded time; whose scope is cancelled waits no longer."""
+    scope = current()
+    if scope is None:
+        return lock.acquire(timeout=max(until - time.monotonic(), 0))
+    while not lock.acquire(timeout=min(_LONGEST_NAP, max(until - time.monotonic(), 0))):
+        if scope.cancelled or time.monotonic() >= until:
+            return False
+    return True
+
+
 def _wait_for(attempt: Callable[[], bool], until: float) -> bool:
     nap = _FIRST_NAP
     while not attempt():
-        if time.monotonic() + nap > until:
+        scope = current()
+        if time.monotonic() + nap > until or (scope is not None and scope.cancelled):
             return False
         time.sleep(nap)
         nap = min(nap * 1.5, _LONGEST_NAP)

@@ -11,7 +11,7 @@ import datetime as dt
 import io
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
@@ -28,6 +28,7 @@ from minio.error import (
 from minio.select import CSVInputSerialization, CSVOutputSerialization, SelectRequest
 from urllib3.response import BaseHTTPResponse
 
+from stockdb.core.blob import Blob
 from stockdb.core.transfer import FileSink, MemorySink, ObjectInfo, Stream, Transfer
 from stockdb.core.translate import (
     NETWORK,
@@ -54,37 +55,6 @@ __all__ = ["Blob", "NotModified", "ObjectInfo", "ObjectStore"]
 #: Seconds that a large object gets per MiB on top of the deadline for one object.
 _SECONDS_PER_MIB: Final = 0.5
 _LARGE: Final = 64 * 1024**2
-
-
-class Blob:
-    """Bytes of an object, with what they cost.
-
-    Attributes
-    ----------
-    data : bytes-like
-    info : ObjectInfo
-        Of the whole object.
-    requests, received : int
-        Requests sent and body bytes received, repeats included.
-    headers : mapping
-        Of the answer, names in lower case.
-    """
-
-    __slots__ = ("data", "headers", "info", "received", "requests")
-
-    def __init__(
-        self,
-        data: bytes | bytearray,
-        info: ObjectInfo,
-        requests: int,
-        received: int,
-        headers: Mapping[str, str],
-    ) -> None:
-        self.data = data
-        self.info = info
-        self.requests = requests
-        self.received = received
-        self.headers = headers
 
 
 class ObjectStore:
@@ -339,16 +309,7 @@ class ObjectStore:
             )
             let_go = pool.hold()  # the body is watched as well
 
-        def read(amount: int) -> bytes:
-            with self._session(key, deadline):
-                return response.read1(amount, decode_content=False)
-
-        def close(reusable: bool) -> None:
-            let_go()
-            if not reusable:
-                response.close()
-            response.release_conn()
-
+        read, close = self._body(response, key, deadline, let_go)
         headers = {name.lower(): value for name, value in response.headers.items()}
         found = extent(response.status, headers)
         if found is None:
@@ -364,6 +325,27 @@ class ObjectStore:
             http_date(headers.get("last-modified")),
         )
         return Stream(info, start, stop, headers, read, close)
+
+    def _body(
+        self,
+        response: BaseHTTPResponse,
+        key: str | None,
+        deadline: Deadline,
+        let_go: Callable[[], None],
+    ) -> tuple[Callable[[int], bytes], Callable[[bool], None]]:
+        """Make the functions that read an open body and that close it."""
+
+        def read(amount: int) -> bytes:
+            with self._session(key, deadline):
+                return response.read1(amount, decode_content=False)
+
+        def close(reusable: bool) -> None:
+            let_go()
+            if not reusable:
+                response.close()
+            response.release_conn()
+
+        return read, close
 
     def _page(
         self,

@@ -32,6 +32,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError
 from urllib3.response import BaseHTTPResponse
 
+from stockdb.core.scope import current
 from stockdb.core.translate import NETWORK
 from stockdb.errors import StockDBError
 from stockdb.settings import Performance
@@ -51,11 +52,14 @@ class Deadline:
         From now on.
     """
 
-    __slots__ = ("expires", "seconds")
+    __slots__ = ("__weakref__", "expires", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.expires = time.monotonic() + seconds
+        scope = current()
+        if scope is not None:  # whoever asked may stop waiting before
+            scope.add(self)
 
     def remaining(self) -> float:
         """Seconds left; zero or less when it has passed."""
@@ -339,7 +343,8 @@ class Pool(urllib3.PoolManager):
         """Send one request within the current call's time."""
         call: _Call | None = getattr(_current, "call", None)
         left = self._performance.object_deadline if call is None else call.deadline.remaining()
-        left = max(left, 0.001)
+        if left <= 0:
+            raise ConnectTimeoutError("the deadline has passed")
         kwargs["timeout"] = urllib3.Timeout(
             connect=min(self._performance.connect_timeout, left),
             read=min(self._performance.read_timeout, left),

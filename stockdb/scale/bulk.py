@@ -18,6 +18,7 @@ import pandas as pd
 
 from stockdb.access import Access, HistoryRequest, Provenance
 from stockdb.access.shape import long_form
+from stockdb.core.scope import Scope, current, entered
 from stockdb.errors import ConfigurationError, DataError, StockDBError
 from stockdb.types import parse_symbol, parse_symbols
 
@@ -224,12 +225,16 @@ def parallel(access: Access, max_workers: int | None) -> Parallel:
 def _tasks(access: Access, symbols: list[str], request: HistoryRequest) -> Iterator[Any]:
     from joblib import delayed
 
-    return (delayed(_read)(access, symbol, request) for symbol in symbols)
+    scope = current()
+    return (delayed(_read)(access, symbol, request, scope) for symbol in symbols)
 
 
-def _read(access: Access, symbol: str, request: HistoryRequest) -> Outcome:
+def _read(access: Access, symbol: str, request: HistoryRequest, scope: Scope | None) -> Outcome:
+    if scope is not None:
+        scope.check()
     try:
-        frame = access.history(parse_symbol(symbol), request)
+        with entered(scope):
+            frame = access.history(parse_symbol(symbol), request)
     except StockDBError as error:
         return symbol, error, None
     except Exception as error:  # whatever it is, the other symbols have not deserved it

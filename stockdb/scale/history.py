@@ -12,6 +12,7 @@ from stockdb.access import Access, Provenance
 from stockdb.access.chains import ChainFilter, history_note, read_chain
 from stockdb.core.days import Place
 from stockdb.core.reader import ReadPolicy
+from stockdb.core.scope import Scope, current, entered
 from stockdb.errors import ArchiveError, DateNotFoundError, StockDBError, SymbolNotFoundError
 from stockdb.scale.bulk import bar, callers_level, parallel
 from stockdb.types import DateRange
@@ -46,7 +47,10 @@ def chain_history(
     errors: dict[str, StockDBError] = {error.key or "archive": error for error in broken}
     absent: dict[str, StockDBError] = {}
     origins = []
-    tasks = (delayed(_read)(access, symbol, place, filters, policy, verify) for place in places)
+    scope = current()
+    tasks = (
+        delayed(_read)(access, symbol, place, filters, policy, verify, scope) for place in places
+    )
     with bar(len(places), progress, "day") as advance, parallel(access, max_workers) as run:
         for day, outcome, provenance in run(tasks):
             if isinstance(outcome, SymbolNotFoundError):
@@ -127,13 +131,17 @@ def _read(
     filters: ChainFilter,
     policy: ReadPolicy,
     verify: bool | None,
+    scope: Scope | None,
 ) -> Outcome:
     day = str(place.date)
     proved = access.verifies(verify)
+    if scope is not None:
+        scope.check()
     try:
-        frame = read_chain(
-            access.chains, access.provenance, symbol, place, filters, policy, verify=proved
-        )
+        with entered(scope):
+            frame = read_chain(
+                access.chains, access.provenance, symbol, place, filters, policy, verify=proved
+            )
     except StockDBError as error:
         return day, error, None
     except Exception as error:  # whatever it is, the other days have not deserved it

@@ -1,0 +1,94 @@
+"""Awaitable twins of the public reads."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+if TYPE_CHECKING:  # loaded with the first client
+    from stockdb.scale.background import Background
+    from stockdb.scale.bulk import BulkResult
+
+__all__ = ["LiveMethods"]
+
+#: Reads with a twin, and whether one has workers of its own (None: for a list of symbols).
+_TWINS: Final = {
+    "get_historical_data": None,
+    "bulk_download": True,
+    "get_option_chain": False,
+    "get_options_data": True,
+    "get_contract_history": True,
+    "list_symbols": False,
+    "list_option_dates": False,
+    "coverage": None,
+    "find_gaps": None,
+}
+
+
+class LiveMethods:
+    """What a client can do in an event loop; mixed into the front door.
+
+    Each twin is the method of the same name without ``_async``, in a thread: the same
+    parameters, result and errors. At most ``max_workers`` run at a time, so that a thousand
+    awaited at once open no more sockets than that; the others wait their turn. A cancelled one
+    ends: its connections are shut, it sends nothing more, and nothing half-written is left.
+    """
+
+    _background: Background
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _TWINS:
+            twin: Any = getattr(cls, f"{name}_async")
+            twin.__signature__ = inspect.signature(getattr(cls, name))
+
+    async def get_historical_data_async(self, *args: Any, **kwargs: Any) -> Any:
+        """Await :meth:`MinIODataIntegration.get_historical_data`."""
+        return await self._awaited("get_historical_data", args, kwargs)
+
+    async def bulk_download_async(self, *args: Any, **kwargs: Any) -> BulkResult:
+        """Await :meth:`MinIODataIntegration.bulk_download`; its workers are threads."""
+        result: BulkResult = await self._awaited("bulk_download", args, kwargs)
+        return result
+
+    async def get_option_chain_async(self, *args: Any, **kwargs: Any) -> Any:
+        """Await :meth:`MinIODataIntegration.get_option_chain`."""
+        return await self._awaited("get_option_chain", args, kwargs)
+
+    async def get_options_data_async(self, *args: Any, **kwargs: Any) -> Any:
+        """Await :meth:`MinIODataIntegration.get_options_data`."""
+        return await self._awaited("get_options_data", args, kwargs)
+
+    async def get_contract_history_async(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Await :meth:`MinIODataIntegration.get_contract_history`."""
+        frame: pd.DataFrame = await self._awaited("get_contract_history", args, kwargs)
+        return frame
+
+    async def list_symbols_async(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Await :meth:`MinIODataIntegration.list_symbols`."""
+        names: list[str] = await self._awaited("list_symbols", args, kwargs)
+        return names
+
+    async def list_option_dates_async(self, *args: Any, **kwargs: Any) -> pd.DatetimeIndex:
+        """Await :meth:`MinIODataIntegration.list_option_dates`."""
+        dates: pd.DatetimeIndex = await self._awaited("list_option_dates", args, kwargs)
+        return dates
+
+    async def coverage_async(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Await :meth:`MinIODataIntegration.coverage`."""
+        frame: pd.DataFrame = await self._awaited("coverage", args, kwargs)
+        return frame
+
+    async def find_gaps_async(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Await :meth:`MinIODataIntegration.find_gaps`."""
+        frame: pd.DataFrame = await self._awaited("find_gaps", args, kwargs)
+        return frame
+
+    async def _awaited(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        wide = _TWINS[name]
+        if wide is None:
+            wide = not isinstance(args[0] if args else kwargs.get("symbol"), str)
+        run = self._background.run_wide if wide else self._background.run
+        return await run(getattr(self, name), *args, **kwargs)
