@@ -10,14 +10,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from stockdb.access import Access
+from stockdb.access import Access, load
+from stockdb.access.load import Loaded
 from stockdb.access.provenance import ATTRS
-from stockdb.algorithms import load
 from stockdb.algorithms.base import Algorithm, Values
-from stockdb.algorithms.load import Loaded
-from stockdb.algorithms.nans import count_nans, merge
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.processing.evaluate import evaluate, warmup
+from stockdb.processing.nans import count_nans, merge
 from stockdb.processing.spec import BARS, Column
 from stockdb.types import DateLike, parse_date, parse_symbols
 

@@ -3,7 +3,7 @@
 from stockdb.algorithms.base import Algorithm, Param, Values, positive_number, whole_numbers
 from stockdb.processing.indicators import indicator
 from stockdb.processing.labels import forward_return, triple_barrier
-from stockdb.processing.momentum import simple_return
+from stockdb.processing.momentum import past_return
 from stockdb.processing.spec import Column
 
 __all__ = ["ML_PREDICTIONS"]
@@ -23,21 +23,9 @@ _RATIOS = (
 )
 
 
-def _returned(bars: int) -> Column:
-    return Column(
-        name=f"ret_{bars}",
-        definition=f"C[t]/C[t-{bars}] - 1",
-        unit="ratio",
-        window=bars + 1,
-        source="simple return",
-        inputs=("close",),
-        compute=lambda s: simple_return(s, bars),
-    )
-
-
 def _columns(values: Values) -> tuple[Column, ...]:
     return (
-        *(_returned(bars) for bars in (1, 5, 21, 63)),
+        *(past_return(bars) for bars in (1, 5, 21, 63)),
         *(indicator(name) for name in _RATIOS),
         *(indicator(name) for name in ("vol_pk", "vol_gk", "vol_yz")),
         *(forward_return(horizon) for horizon in values["horizons"]),

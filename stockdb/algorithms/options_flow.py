@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from stockdb.access import Access
+from stockdb.access.chain_days import chain_days
+from stockdb.access.load import Loaded
 from stockdb.algorithms.base import RATE, Algorithm, Values
-from stockdb.algorithms.chain_days import chain_days
 from stockdb.algorithms.engine import finish
-from stockdb.algorithms.load import Loaded
-from stockdb.algorithms.nans import count_nans
 from stockdb.errors import StockDBError
 from stockdb.processing.evaluate import evaluate, warmup
+from stockdb.processing.nans import count_nans
 from stockdb.processing.optionflow import OPTION_FLOW
 from stockdb.types import parse_symbol
 

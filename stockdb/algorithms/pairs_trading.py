@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockdb.access import Access
-from stockdb.algorithms import load
+from stockdb.access import Access, load
+from stockdb.access.load import Loaded
 from stockdb.algorithms.base import Algorithm, Param, Values
 from stockdb.algorithms.engine import finish
-from stockdb.algorithms.load import Loaded
-from stockdb.algorithms.nans import count_nans
 from stockdb.errors import ConfigurationError, DataError
+from stockdb.processing.nans import count_nans
 from stockdb.processing.pairs import PAIRS, WARMUP, pair_block
 from stockdb.processing.spec import Column
 from stockdb.types import DateLike, parse_symbol

@@ -12,7 +12,7 @@ from stockdb.processing.spec import Column, Floats, Series, ratio
 from stockdb.processing.statistics import ln_close
 from stockdb.processing.windows import lag, rolling_max, rolling_sum
 
-__all__ = ["MOMENTUM", "rank_within", "simple_return"]
+__all__ = ["MOMENTUM", "past_return", "rank_within", "simple_return"]
 
 _COM: Final = 60
 #: Returns after which the weight of all earlier ones together, (60/61)^n, is below 1e-6.
@@ -22,6 +22,19 @@ _WARM: Final = 836
 def simple_return(series: Series, bars: int, skip: int = 0) -> Floats:
     """C[t-skip] / C[t-bars] - 1."""
     return ratio(lag(series.close, skip), lag(series.close, bars)) - 1.0
+
+
+def past_return(bars: int) -> Column:
+    """Return the column ``ret_<bars>``: C[t]/C[t-bars] - 1."""
+    return Column(
+        name=f"ret_{bars}",
+        definition=f"C[t]/C[t-{bars}] - 1",
+        unit="ratio",
+        window=bars + 1,
+        source="simple return",
+        inputs=("close",),
+        compute=lambda s: simple_return(s, bars),
+    )
 
 
 def rank_within(values: Floats, dates: npt.NDArray[np.datetime64]) -> Floats:

@@ -12,18 +12,16 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pandas as pd
 
 from stockdb.access import Access, HistoryRequest, Provenance
+from stockdb.access.parallel import parallel
 from stockdb.access.shape import long_form
 from stockdb.core.scope import Scope, current, entered
 from stockdb.errors import ConfigurationError, DataError, StockDBError
 from stockdb.types import parse_symbol, parse_symbols
-
-if TYPE_CHECKING:
-    from joblib import Parallel
 
 __all__ = [
     "BulkResult",
@@ -32,7 +30,6 @@ __all__ = [
     "callers_level",
     "iterate",
     "names_of",
-    "parallel",
     "warn_of",
 ]
 
@@ -199,27 +196,6 @@ def _run(
                 if known is not None:
                     access.provenance.add(known)
                 yield symbol, outcome, known
-
-
-def parallel(access: Access, max_workers: int | None) -> Parallel:
-    """Threads by default; whatever the caller's ``joblib.parallel_config`` chose instead."""
-    from joblib import Parallel, cpu_count
-    from joblib.parallel import get_active_backend
-
-    backend, configured = get_active_backend(prefer="threads")
-    workers = max_workers or access.settings.performance.max_workers
-    if max_workers is None and configured not in {None, 1}:
-        workers = configured
-    elif not getattr(backend, "supports_sharedmem", False) and max_workers is None:
-        workers = min(workers, cpu_count())  # processes, unlike waiting threads, cost a core
-    streams = getattr(backend, "supports_return_generator", False)  # multiprocessing cannot
-    return Parallel(
-        n_jobs=workers,
-        prefer="threads",
-        return_as="generator" if streams else "list",
-        batch_size=1,
-        pre_dispatch="all",
-    )
 
 
 def _tasks(access: Access, symbols: list[str], request: HistoryRequest) -> Iterator[Any]:

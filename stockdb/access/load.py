@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -11,16 +11,16 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pandas as pd
 
-from stockdb.access import Access, Provenance
-from stockdb.algorithms.base import Values
+from stockdb.access.access import Access
+from stockdb.access.provenance import Provenance
 from stockdb.core.reader import ReadPolicy
 from stockdb.errors import StockDBError
 from stockdb.processing.spec import BARS
 from stockdb.types import DateLike, parse_symbol
 
-__all__ = ["Loaded", "bars", "bill", "each", "policy_of"]
+__all__ = ["Loaded", "bars", "bill", "each", "policy_of", "widest_adjustment"]
 
-log = logging.getLogger("stockdb.algorithms")
+log = logging.getLogger("stockdb.access")
 T = TypeVar("T")
 #: How long a rate stands for later days: over holidays, not over a table that has ended.
 _RATE_HOLDS: Final = pd.Timedelta(14, "D")
@@ -46,7 +46,7 @@ class Loaded:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def policy_of(values: Values) -> ReadPolicy:
+def policy_of(values: Mapping[str, Any]) -> ReadPolicy:
     """Say how old data may be."""
     return ReadPolicy(values["max_age"], values["offline"], values["allow_stale"])
 
@@ -65,7 +65,11 @@ def each(access: Access, items: Iterable[T], read: Callable[[T], Any]) -> list[A
 
 
 def bars(
-    access: Access, symbols: list[str], end: DateLike | None, interval: str, values: Values
+    access: Access,
+    symbols: list[str],
+    end: DateLike | None,
+    interval: str,
+    values: Mapping[str, Any],
 ) -> Loaded:
     """Read all bars on or before a date.
 
@@ -74,7 +78,7 @@ def bars(
     StockDBError
         No symbol could be read: the first one's error.
     """
-    adjust, why = _adjustment(access, values["adjust"])
+    adjust, why = widest_adjustment(access, values["adjust"])
     request = access.request(
         None,
         end,
@@ -100,7 +104,7 @@ def bars(
     return result
 
 
-def _adjustment(access: Access, wanted: str) -> tuple[str, str | None]:
+def widest_adjustment(access: Access, wanted: str) -> tuple[str, str | None]:
     """Choose how far prices can be adjusted, and say why not farther."""
     if wanted != "auto":
         return wanted, None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from stockdb.access import Access, Provenance
+from stockdb.access import load
+from stockdb.access.access import Access
 from stockdb.access.chains import ChainFilter, history_note, read_chain
-from stockdb.algorithms import load
-from stockdb.algorithms.base import Values
+from stockdb.access.provenance import Provenance
 from stockdb.core.days import Place
 from stockdb.core.reader import Origin
 from stockdb.errors import DateNotFoundError, StockDBError, SymbolNotFoundError
@@ -51,7 +52,7 @@ class ChainDays:
 
 
 def chain_days(
-    access: Access, symbol: str, wanted: int, end: dt.date | None, values: Values
+    access: Access, symbol: str, wanted: int, end: dt.date | None, values: Mapping[str, Any]
 ) -> ChainDays:
     """Read and sum up the newest days with a chain on or before a date.
 
@@ -108,7 +109,7 @@ def chain_days(
 
 
 def stock_bars(
-    access: Access, symbol: str, end: dt.date | None, values: Values
+    access: Access, symbol: str, end: dt.date | None, values: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, list[Origin]]:
     """Read the stock as it was traded: chains and their contracts are on the day's own shares.
 
@@ -196,7 +197,7 @@ def _day(
     symbol: str,
     place: Place,
     before: Place | None,
-    values: Values,
+    values: Mapping[str, Any],
 ) -> dict[str, Any]:
     chain = _chain(access, symbol, place, values)
     origins = access.provenance.of(chain).origins
@@ -206,7 +207,7 @@ def _day(
 
 
 def _previous(
-    access: Access, symbol: str, place: Place | None, values: Values
+    access: Access, symbol: str, place: Place | None, values: Mapping[str, Any]
 ) -> pd.DataFrame | None:
     if place is None:
         return None
@@ -216,7 +217,7 @@ def _previous(
         return None
 
 
-def _chain(access: Access, symbol: str, place: Place, values: Values) -> pd.DataFrame:
+def _chain(access: Access, symbol: str, place: Place, values: Mapping[str, Any]) -> pd.DataFrame:
     return read_chain(
         access.chains,
         access.provenance,
