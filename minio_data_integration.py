@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from stockdb.doors.live import LiveMethods
+from stockdb.doors.models import ModelMethods
 from stockdb.doors.options import OptionMethods
 from stockdb.doors.processing import ProcessingMethods
 from stockdb.doors.quality import QualityMethods
@@ -38,7 +39,9 @@ if TYPE_CHECKING:  # loaded with the first client: importing this module stays c
 __all__ = ["MinIODataIntegration"]
 
 
-class MinIODataIntegration(LiveMethods, OptionMethods, ProcessingMethods, QualityMethods):
+class MinIODataIntegration(
+    LiveMethods, ModelMethods, OptionMethods, ProcessingMethods, QualityMethods
+):
     """Read access to a bucket of market data, with a local cache and validation.
 
     Parameters

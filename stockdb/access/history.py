@@ -25,7 +25,7 @@ from stockdb.processing.spec import Column
 from stockdb.sessions import has_session
 from stockdb.types import INTERVALS, Adjustment, DateRange, Interval
 
-__all__ = ["HistoryRequest", "read_history"]
+__all__ = ["HistoryRequest", "read_history", "warm_start"]
 
 _COLUMNS: Final = ("open", "high", "low", "close", "volume")
 
@@ -215,7 +215,7 @@ def _with_indicators(
     wanted = None if request.preprocess is True else request.preprocess
     columns = indicators(wanted)  # type: ignore[arg-type]
     needs = warmup(columns)
-    start = _earlier(given.reader, request, needs)
+    start = warm_start(given.reader, request, needs)
     whole, warm = frame, _Warmup({"needed": needs, "there": 0})
     if start is not None and len(frame):
         earlier = replace(request, wanted=replace(request.wanted, start=start))
@@ -229,7 +229,7 @@ def _with_indicators(
     return pd.concat([kept, computed], axis=1), warm
 
 
-def _earlier(reader: Reader, request: HistoryRequest, bars: int) -> pd.Timestamp | None:
+def warm_start(reader: Reader, request: HistoryRequest, bars: int) -> pd.Timestamp | None:
     """Start early enough to hold so many bars more, holidays and holes included."""
     start = request.wanted.start
     if start is None or not bars:

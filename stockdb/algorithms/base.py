@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Final
 
 from stockdb.errors import ConfigurationError
-from stockdb.processing.evaluate import warmup
+from stockdb.processing.evaluate import spec_hash, warmup
 from stockdb.processing.indicators import BASIC
 from stockdb.processing.spec import BARS, Column
 from stockdb.types import INTERVALS, parse_adjustment, parse_interval
@@ -156,7 +154,6 @@ class Algorithm:
         chosen = self.values({}) if values is None else values
         columns = self.computed(chosen)
         described = [column.describe() for column in columns]
-        text = json.dumps(described, sort_keys=True)
         return {
             "algorithm": self.name,
             "summary": self.summary,
@@ -170,7 +167,7 @@ class Algorithm:
             ],
             "notes": list(self.notes),
             "warmup": warmup(columns),
-            "spec": hashlib.sha256(text.encode()).hexdigest()[:16],
+            "spec": spec_hash(columns),
         }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,12 +14,18 @@ import pandas as pd
 from stockdb.errors import DataError
 from stockdb.processing.spec import BARS, Column, Series, inputs_of, moments
 
-__all__ = ["evaluate", "split", "warmup"]
+__all__ = ["evaluate", "spec_hash", "split", "warmup"]
 
 
 def warmup(columns: Sequence[Column]) -> int:
     """Bars to have before the first row that must be right: the most that any column needs."""
     return max((column.warmup for column in columns), default=0)
+
+
+def spec_hash(columns: Sequence[Column]) -> str:
+    """Sixteen hex digits that change with any column's description, and with their order."""
+    text = json.dumps([column.describe() for column in columns], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def split(

@@ -1,0 +1,415 @@
+"""The feature matrix: read and compute symbol by symbol, in parallel, then stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stockdb.access import Access, HistoryRequest, Provenance
+from stockdb.access.history import warm_start
+from stockdb.access.load import bill, widest_adjustment
+from stockdb.access.parallel import parallel
+from stockdb.access.provenance import ATTRS
+from stockdb.access.quality import calendar_of
+from stockdb.errors import ConfigurationError, DataError, StockDBError
+from stockdb.models.chains import OPTION_INPUTS, option_days
+from stockdb.models.sets import Plan
+from stockdb.processing.nans import REASONS, count_nans
+from stockdb.processing.spec import BARS, Column, Series
+from stockdb.sessions import calendar as exchange_calendar
+from stockdb.sessions import sessions
+from stockdb.types import DateLike, parse_symbol
+
+__all__ = ["Part", "Task", "build", "run_here"]
+
+Floats32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is done for each symbol; crosses to another process.
+
+    Attributes
+    ----------
+    access : Access
+    request : HistoryRequest
+        Of the rows that are returned.
+    plan : Plan
+    rate : float or None
+        Of a bill, for the columns that need one.
+    """
+
+    access: Access
+    request: HistoryRequest
+    plan: Plan
+    rate: float | None = None
+
+    def __call__(self, symbol: str) -> Part:
+        """Read and compute one symbol.
+
+        Raises
+        ------
+        StockDBError
+            It cannot be read, or a column cannot be computed.
+        """
+        try:
+            return _part(self, symbol)
+        except StockDBError as error:
+            if error.symbol is None:
+                error.symbol = symbol
+            raise
+
+
+@dataclass(slots=True)
+class Part:
+    """The rows of one symbol.
+
+    Attributes
+    ----------
+    symbol : str
+    index : pandas.DatetimeIndex
+    block : ndarray of float32, shape (columns, rows)
+        In the order of ``names``; cross-sectional columns are still to be compared.
+    names : tuple of str
+    across : dict of str to ndarray of float64
+        Cross-sectional columns, uncompared.
+    dates : dict of str to ndarray of datetime64[ns]
+    nans : dict of str to dict of str to int
+    provenance : tuple of Provenance
+        Of the bars, then of what else was read.
+    notes : dict
+    """
+
+    symbol: str
+    index: pd.DatetimeIndex
+    block: Floats32
+    names: tuple[str, ...]
+    across: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    dates: dict[str, npt.NDArray[np.datetime64]] = field(default_factory=dict)
+    nans: dict[str, dict[str, int]] = field(default_factory=dict)
+    provenance: tuple[Provenance, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def run_here(task: Task, symbols: Sequence[str], max_workers: int | None) -> Iterator[Part]:
+    """Run by joblib: threads, or whatever the caller's ``joblib.parallel_config`` says."""
+    from joblib import delayed
+
+    with parallel(task.access, max_workers) as run:
+        yield from run(delayed(task)(symbol) for symbol in symbols)
+
+
+def build(
+    access: Access,
+    symbols: Iterable[str],
+    plan: Plan,
+    start: DateLike | None,
+    end: DateLike | None,
+    *,
+    interval: str = "daily",
+    adjust: str = "auto",
+    rate: float | None = None,
+    max_workers: int | None = None,
+    run: Callable[[Task, Sequence[str], int | None], Iterable[Part]] = run_here,
+    **reading: Any,
+) -> pd.DataFrame:
+    """Compute a feature matrix; see ``UnifiedDataInterface.get_feature_matrix``.
+
+    Parameters
+    ----------
+    run : callable
+        Does the task for each symbol, wherever, and gives the parts in any order.
+    **reading
+        ``validate``, ``max_age``, ``offline``, ``allow_stale``.
+    """
+    names = sorted({parse_symbol(symbol) for symbol in symbols})
+    if not names:
+        raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
+    if max_workers is not None and max_workers < 1:
+        raise ConfigurationError("max_workers must be at least 1.")
+    chosen, why = widest_adjustment(access, adjust)
+    request = access.request(start, end, interval, adjust=chosen, **reading)
+    if request.interval.name in {"weekly", "monthly"}:
+        raise ConfigurationError(
+            f"A feature matrix has no {request.interval.name} rows.",
+            remedy="Use daily or intraday bars, with longer windows.",
+        )
+    parts = sorted(run(Task(access, request, plan, rate), names, max_workers), key=_symbol)
+    for part in parts:
+        for known in part.provenance:
+            access.provenance.add(known)
+    note = _note(access, parts, plan, request)
+    if why:
+        note["adjustment_reason"] = why
+    frame = _stack(parts, plan)
+    if not len(frame):
+        alone = access.history(names[0], request)  # without the bars to warm up on
+        note["empty_reason"] = alone.attrs[ATTRS]["empty_reason"]
+    frame.attrs = {ATTRS: note}
+    return frame
+
+
+def _symbol(part: Part) -> str:
+    return part.symbol
+
+
+# ------------------------------------------------------------------ one symbol
+
+
+def _part(task: Task, symbol: str) -> Part:
+    access, request, plan = task.access, task.request, task.plan
+    start = request.wanted.start
+    bars, known = _bars(access, symbol, request, plan)
+    notes: dict[str, Any] = {"calendar": calendar_of(access.settings, bars)}
+    provenance = [known]
+    bars.attrs = {}  # pandas would copy them with every step that follows
+    if not request.interval.intraday:
+        bars, notes["not_a_session"] = _real(bars, notes["calendar"])
+    index = pd.DatetimeIndex(bars.index)
+    keep = np.ones(len(index), bool) if start is None else np.asarray(index >= start)
+    columns = [column for column in plan.computed if not OPTION_INPUTS & set(column.inputs)]
+    if any("bill" in column.inputs for column in columns):
+        rates, notes["bill"], origin = bill_of(access, index, task.rate)
+        bars = bars.assign(bill=rates)
+        provenance += origin
+    notes["warmup"] = int((~keep).sum())
+    values = _computed(bars, columns)
+    nans = count_nans(bars, values, keep, columns)
+    frames = [values[keep]]
+    optional = [column for column in plan.columns if OPTION_INPUTS & set(column.inputs)]
+    if optional:
+        days = option_days(access, symbol, optional, index[keep], request)
+        frames.append(days.frame)
+        nans |= days.nans
+        notes["chains"] = days.note
+        provenance += days.provenance
+    for own in plan.own:
+        found = own.columns(bars)[keep]
+        nans |= {str(n): {"own": int(c)} for n, c in found.isna().sum().items() if c}
+        frames.append(found)
+    return _as_part(symbol, index[keep], frames, plan, nans, tuple(provenance), notes)
+
+
+def _bars(
+    access: Access, symbol: str, request: HistoryRequest, plan: Plan
+) -> tuple[pd.DataFrame, Provenance]:
+    """Read a symbol's bars, those to warm up on included."""
+    wanted = request.wanted
+    if wanted.start is not None:
+        needed = plan.warmup
+        earlier = None if needed is None else warm_start(access.reader, request, needed)
+        if needed != 0:
+            wanted = replace(wanted, start=earlier)
+    frame = access.history(symbol, replace(request, wanted=wanted))
+    known = access.provenance.of(frame)
+    attrs = frame.attrs
+    frame = frame.reindex(columns=[*BARS, *(name for name in frame if name not in BARS)])
+    frame.attrs = attrs
+    return frame, known
+
+
+def _real(bars: pd.DataFrame, calendar: str) -> tuple[pd.DataFrame, int]:
+    """Leave out rows on dates that are no session, as far as the calendar knows."""
+    index = pd.DatetimeIndex(bars.index)
+    if not len(index):
+        return bars, 0
+    known = exchange_calendar(calendar).sessions
+    real = index.isin(sessions(calendar, index[0], index[-1]))
+    real |= (index < known[0]) | (index > known[-1])
+    return (bars, 0) if real.all() else (bars[real], int((~real).sum()))
+
+
+def bill_of(
+    access: Access, index: pd.DatetimeIndex, rate: float | None
+) -> tuple[npt.NDArray[np.float64], dict[str, Any], list[Provenance]]:
+    """Give the bill's rate on each row, and where it is from."""
+    dates = index if index.tz is None else index.tz_localize(None).normalize()
+    known, note = bill(access, dates.unique(), rate)
+    table = None if rate is not None else access.treasury(percent=True, required=False)
+    origin = [] if table is None else [access.provenance.of(table)]
+    return known.reindex(dates).to_numpy(), note, origin
+
+
+def _computed(bars: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Compute columns of one symbol; those that compare symbols before they are compared."""
+    extra = dict.fromkeys(n for c in columns for n in c.inputs if n not in BARS)
+    series = Series.of(bars, extra)
+    block = np.empty((len(columns), len(bars)))
+    for place, column in enumerate(columns):
+        block[place] = column.values(series)
+    names = [column.name for column in columns]
+    return pd.DataFrame(block.T, index=bars.index, columns=names, copy=False)
+
+
+def _as_part(
+    symbol: str,
+    index: pd.DatetimeIndex,
+    frames: list[pd.DataFrame],
+    plan: Plan,
+    nans: dict[str, dict[str, int]],
+    provenance: tuple[Provenance, ...],
+    notes: dict[str, Any],
+) -> Part:
+    held = {name: frame for frame in frames for name in map(str, frame.columns)}
+    if len(held) != sum(frame.shape[1] for frame in frames):
+        names = [name for frame in frames for name in frame.columns]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"Two features are named {twice!r}.", remedy="Rename one.", column=twice)
+    first = [column.name for column in plan.columns]
+    last = [column.name for column in plan.labels]
+    mine = [name for name in held if name not in {*first, *last}]
+    dates = {column.name for column in plan.labels if column.unit == "date"}
+    compared = {column.name for column in plan.columns if column.cross_sectional}
+    order = [name for name in (*first, *mine, *last) if name not in dates]
+    block = np.empty((len(order), len(index)), np.float32)
+    with np.errstate(over="ignore"):
+        for place, name in enumerate(order):
+            block[place] = held[name][name].to_numpy()
+    block[np.isinf(block)] = np.nan  # beyond what float32 can hold
+    return Part(
+        symbol,
+        index,
+        block,
+        tuple(order),
+        {name: held[name][name].to_numpy(copy=True) for name in compared},
+        {name: _stamps(held[name][name].to_numpy()) for name in sorted(dates)},
+        nans,
+        provenance,
+        notes,
+    )
+
+
+def _stamps(values: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
+    missing = np.isnan(values)
+    stamps = np.where(missing, 0, values).astype(np.int64).astype("datetime64[ns]")
+    stamps[missing] = np.datetime64("NaT")
+    return stamps
+
+
+# ------------------------------------------------------------------ all of them
+
+
+def _stack(parts: list[Part], plan: Plan) -> pd.DataFrame:
+    """Stack parts, letting go of each as it is copied."""
+    filled = [part for part in parts if len(part.index)]
+    some = filled or parts[:1]
+    names = some[0].names
+    different = next((part for part in some if part.names != names), None)
+    if different is not None:
+        raise DataError(
+            f"The feature functions gave other columns for {different.symbol} than for "
+            f"{some[0].symbol}.",
+            remedy="Columns must not depend on the data.",
+            symbol=different.symbol,
+        )
+    rows = [len(part.index) for part in some]
+    index = _index(some, rows)
+    edges = np.cumsum([0, *rows])
+    block = np.empty((len(names), edges[-1]), np.float32)
+    across = {c.name: c for c in plan.columns if c.across is not None}
+    compared = {name: np.concatenate([part.across[name] for part in some]) for name in across}
+    stamps = {name: np.concatenate([part.dates[name] for part in some]) for name in some[0].dates}
+    for part, begin, end in zip(some, edges[:-1], edges[1:], strict=True):
+        block[:, begin:end] = part.block
+        part.block = part.block[:, :0]
+    if across:
+        level = pd.DatetimeIndex(index.levels[1])
+        level = level if level.tz is None else level.tz_convert(None)
+        dates = level.to_numpy()[np.asarray(index.codes[1])]
+        for name, column in across.items():
+            assert column.across is not None
+            block[names.index(name)] = column.across(compared[name], dates)
+    frame = pd.DataFrame(block.T, index=index, columns=pd.Index(names), copy=False)
+    for name, values in stamps.items():
+        label = next(n for n, c in enumerate(plan.labels) if c.name == name)
+        frame.insert(len(names) - (len(plan.labels) - len(stamps)) + label, name, values)
+    return frame
+
+
+def _index(parts: list[Part], rows: list[int]) -> pd.MultiIndex:
+    dates = parts[0].index
+    for part in parts[1:]:
+        if not part.index.equals(dates):
+            dates = dates.union(part.index)
+    codes = [
+        np.repeat(np.arange(len(parts)), rows),
+        np.concatenate([dates.get_indexer(part.index) for part in parts]),
+    ]
+    return pd.MultiIndex(
+        levels=[pd.Index([part.symbol for part in parts]), dates],  # type: ignore[list-item]
+        codes=codes,  # type: ignore[arg-type]
+        names=["symbol", "date"],
+        verify_integrity=False,
+    )
+
+
+def _note(access: Access, parts: list[Part], plan: Plan, request: HistoryRequest) -> dict[str, Any]:
+    known = {part.symbol: part.provenance[0] for part in parts}
+    note = access.provenance.note_all(known)
+    reasons: dict[str, int] = {}
+    nans: dict[str, int] = {}
+    for part in parts:
+        for name, counts in part.nans.items():
+            nans[name] = nans.get(name, 0) + sum(counts.values())
+            for reason, count in counts.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+    calendars = list(dict.fromkeys(part.notes["calendar"] for part in parts))
+    note |= {
+        "features": [*(c.name for c in plan.columns), *(own.name for own in plan.own)],
+        "sets": list(plan.sets),
+        "spec": plan.spec,
+        "reach": {column.name: column.reach for column in plan.labels},
+        "warmup": {
+            "needed": plan.warmup,
+            "least_there": min(part.notes["warmup"] for part in parts),
+        },
+        "calendar": calendars[0] if len(calendars) == 1 else None,
+        "nan": nans,
+        "nan_reasons": {name: [count, _REASONS[name]] for name, count in reasons.items()},
+        "not_a_session": sum(part.notes.get("not_a_session", 0) for part in parts),
+        "objects": json.dumps(_objects(parts), sort_keys=True),  # one string: copied for nothing
+        "unpinned": _unpinned(parts),
+    }
+    for name in ("bill", "chains"):
+        found = {part.symbol: part.notes[name] for part in parts if name in part.notes}
+        if found:
+            first = next(iter(found.values()))
+            note[name] = first if name == "bill" else dict(list(found.items())[:20])
+    return note
+
+
+_REASONS: Final = {
+    **REASONS,
+    "own": "your own function gave no value there",
+    "no_chain": "no option chain of the day is held",
+}
+
+
+def _objects(parts: Iterable[Part]) -> dict[str, str]:
+    """Key of each object -> its ETag, and behind a space its version where it has one."""
+    return {
+        origin.key: " ".join(filter(None, (origin.etag, origin.version_id)))
+        for part in parts
+        for known in part.provenance
+        for origin in known.origins
+        if origin.etag is not None
+    }
+
+
+def _unpinned(parts: Iterable[Part]) -> int:
+    """Count what was read without an ETag of its own: years that are held by day."""
+    return len(
+        {
+            origin.key
+            for part in parts
+            for known in part.provenance
+            for origin in known.origins
+            if origin.etag is None
+        }
+    )

@@ -1,0 +1,162 @@
+"""One interface from a bucket to what models are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from stockdb.access import Access
+from stockdb.models.matrix import build
+from stockdb.models.prepare import prepare_for_model
+from stockdb.models.prepared import Prepared
+from stockdb.models.sets import list_features, make_plan
+from stockdb.types import DateLike
+
+__all__ = ["UnifiedDataInterface"]
+
+
+class UnifiedDataInterface:
+    """Features of many symbols, and inputs of models without leaks.
+
+    Made by ``MinIODataIntegration.create_unified_interface()``.
+
+    Parameters
+    ----------
+    access : Access
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def __repr__(self) -> str:
+        return f"UnifiedDataInterface({self._access.store!r})"
+
+    def list_features(self) -> pd.DataFrame:
+        """List all features: the sets they are in, definition, unit, window, warm-up, source.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``name``.
+        """
+        return list_features()
+
+    def get_feature_matrix(
+        self,
+        symbols: str | Iterable[str],
+        features: Any = None,
+        start: DateLike | None = None,
+        end: DateLike | None = None,
+        *,
+        labels: str | Iterable[str] | None = None,
+        interval: str = "daily",
+        adjust: str = "auto",
+        rate: float | None = None,
+        max_workers: int | None = None,
+        validate: bool = True,
+        max_age: float | None = None,
+        offline: bool = False,
+        allow_stale: bool = False,
+    ) -> pd.DataFrame:
+        """Compute features and labels of many symbols.
+
+        Parameters
+        ----------
+        symbols : str or iterable of str
+            The result is the same in whatever order they are given.
+        features : None, str, Column, callable, or a list of them
+            None is the set ``default`` (30 scale-free columns). A string names a set
+            (``default``, ``alpha``, ``options``; ``alpha@1`` pins its version) or a column of
+            :meth:`list_features`. A callable takes the bars of one symbol (open, high, low,
+            close, volume; index ``date``) and gives a Series or DataFrame on the same index;
+            hold it against :meth:`audit` first.
+        start, end : str, date, datetime or Timestamp, optional
+            Rows that are returned. Bars before ``start`` are loaded on top, as many as the
+            slowest feature needs (all that are held, for callables); no bar after ``end`` is
+            read, not by a label either.
+        labels : str or list of str, optional
+            ``y_fwd_<sessions>``: C[t+1+h]/C[t+1] - 1; ``y_tb``: triple barrier, with ``t1``
+            and ``weight``. By default y_fwd_1, y_fwd_5 and y_fwd_21; ``()`` for none.
+        interval : str
+            ``daily`` or an intraday interval.
+        adjust : {'auto', 'none', 'splits', 'all'}
+            ``auto`` goes as far as the bucket's splits and dividends allow; recorded.
+        rate : float, optional
+            Of a 3-month bill, for ``tsmom_pos``; else the bucket's treasury table.
+        max_workers : int, optional
+            Another joblib backend is chosen with ``joblib.parallel_config`` around the call.
+        validate, max_age, offline, allow_stale
+            As for ``get_historical_data``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            float32 (computed in float64), ``t1`` datetime64[ns]; MultiIndex (symbol, date),
+            sorted and unique; one row for each bar that is held on a session, none invented.
+            NaN where a value is undefined or not yet known, never infinite. Columns that
+            compare symbols begin with ``xs_``, labels with ``y_``.
+            ``attrs['stockdb']`` has the spec hash, ``objects`` (a JSON text, key -> ETag and
+            version), adjustment, warm-up, and NaN counts by column and by reason.
+
+        Raises
+        ------
+        SymbolNotFoundError
+            A symbol is unknown: with suggestions.
+        ConfigurationError
+            An unknown feature, set or label; says which ones are spelt alike.
+        DataError
+            A feature function gives another index, or no numbers.
+        RangeError, UnavailableError ...
+            As for ``get_historical_data``.
+        """
+        plan = make_plan(features, labels)
+        return build(
+            self._access,
+            [symbols] if isinstance(symbols, str) else symbols,
+            plan,
+            start,
+            end,
+            interval=interval,
+            adjust=adjust,
+            rate=rate,
+            max_workers=max_workers,
+            validate=validate,
+            max_age=max_age,
+            offline=offline,
+            allow_stale=allow_stale,
+        )
+
+    def prepare_for_model(
+        self,
+        features: pd.DataFrame,
+        model_type: str,
+        label: str = "y_fwd_5",
+        seq_len: int = 60,
+        split_dates: Any = None,
+        embargo: int | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Prepared:
+        """Make leak-free inputs for one type of model: ``stockdb.models.prepare_for_model``.
+
+        Parameters
+        ----------
+        features : pandas.DataFrame
+            As :meth:`get_feature_matrix` gives it, or one of your own.
+        model_type : str
+            lstm, gru, transformer, cnn, xgboost, lightgbm, random_forest, linear, arima_garch
+            or rl.
+        label, seq_len, split_dates, embargo, seed
+            See there.
+        **options
+            ``horizon``, ``weight``, ``returns``, ``calendar``.
+
+        Returns
+        -------
+        Prepared
+        """
+        return prepare_for_model(
+            features, model_type, label, seq_len, split_dates, embargo, seed, **options
+        )

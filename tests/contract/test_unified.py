@@ -1,0 +1,225 @@
+"""Features and model inputs out of a bucket, on a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from minio_data_integration import MinIODataIntegration
+from stockdb.errors import ConfigurationError, DataError, SymbolNotFoundError
+from stockdb.models.own import Own
+from stockdb.processing.evaluate import evaluate
+from stockdb.processing.indicators import indicators
+from stockdb.processing.labels import forward_return
+from stockdb.sessions import sessions
+from tests.unit.processing.bars import bars
+
+NAMES = ("AAPL", "GOOGL", "MSFT")
+DAYS = sessions("XNYS", pd.Timestamp("2012-01-03"), pd.Timestamp("2017-12-29"))
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    renamed = frame.rename(columns=str.title).rename_axis("trade_date")
+    return renamed.to_csv(date_format="%Y-%m-%d").encode()
+
+
+def simulated(number: int) -> pd.DataFrame:
+    frame = bars(len(DAYS), number, 40.0 * (number + 1))
+    return frame.set_axis(pd.DatetimeIndex(DAYS, name="date"), axis=0)
+
+
+HELD = {name: simulated(number) for number, name in enumerate(NAMES)}
+
+
+@pytest.fixture(scope="module")
+def bucket(make_bucket: Callable[..., str]) -> str:
+    return make_bucket({f"stocks-2010-2025/{name}.csv": csv(held) for name, held in HELD.items()})
+
+
+@pytest.fixture(scope="module")
+def minio(bucket: str, module_clients: Any) -> MinIODataIntegration:
+    return module_clients(bucket)
+
+
+@pytest.fixture(scope="module")
+def unified(minio: MinIODataIntegration) -> Any:
+    return minio.create_unified_interface()
+
+
+def test_the_readmes_snippet(minio: MinIODataIntegration) -> None:
+    unified = minio.create_unified_interface()
+    features = unified.get_feature_matrix(["AAPL", "MSFT", "GOOGL"])
+    lstm_data = unified.prepare_for_model(features, model_type="lstm")
+    assert len(features) == 3 * len(DAYS)
+    assert lstm_data.train.X.shape[1:] == (60, 30)
+    assert len(lstm_data.train) > 2000
+    assert not np.isnan(lstm_data.train.X[:100]).any()
+
+
+class TestMatrix:
+    def test_shape(self, unified: Any) -> None:
+        frame = unified.get_feature_matrix(["MSFT", "AAPL"], start="2016-01-01", end="2016-12-31")
+        assert frame.index.names == ["symbol", "date"]
+        assert frame.index.is_monotonic_increasing and frame.index.is_unique
+        assert frame.index.get_level_values(1).dtype == "datetime64[ns]"
+        wanted = DAYS[(DAYS >= "2016-01-01") & (DAYS <= "2016-12-31")]
+        assert frame.loc["AAPL"].index.tolist() == wanted.tolist()
+        assert set(frame.dtypes) == {np.dtype(np.float32)}
+        assert frame.shape[1] == 33
+        assert list(frame.columns[-3:]) == ["y_fwd_1", "y_fwd_5", "y_fwd_21"]
+        assert not frame.iloc[:, :30].isna().any().any()  # warm from the first row on
+
+    def test_values_are_those_of_the_columns(self, unified: Any) -> None:
+        names = ["rsi_14", "c_over_sma_200", "natr_14", "returns"]
+        frame = unified.get_feature_matrix(NAMES, names, labels="y_fwd_5")
+        for symbol in NAMES:
+            own = evaluate(HELD[symbol], (*indicators(names), forward_return(5)))
+            np.testing.assert_array_equal(frame.loc[symbol], own.astype(np.float32))
+
+    def test_warm_up_is_loaded_on_top(self, unified: Any) -> None:
+        whole = unified.get_feature_matrix(NAMES)
+        short = unified.get_feature_matrix(NAMES, start="2017-06-01")
+        part = whole[whole.index.get_level_values(1) >= "2017-06-01"]
+        pd.testing.assert_frame_equal(short, part, rtol=1e-6, atol=1e-7, check_flags=False)
+        note = short.attrs["stockdb"]["warmup"]
+        assert note["least_there"] >= note["needed"] == 676
+
+    def test_no_bar_after_the_end_is_read(self, unified: Any) -> None:
+        frame = unified.get_feature_matrix("AAPL", end="2016-06-30")
+        whole = unified.get_feature_matrix("AAPL")
+        assert frame["y_fwd_5"].iloc[-6:].isna().all()
+        assert frame["y_fwd_5"].iloc[:-6].notna().all()
+        kept = whole.loc[frame.index].iloc[:, :30]
+        np.testing.assert_array_equal(frame.iloc[:, :30], kept)
+
+    def test_order_threads_and_processes_give_the_same_bytes(self, unified: Any) -> None:
+        one = unified.get_feature_matrix(NAMES, ["default", "xs_rank"], max_workers=1)
+        others = [
+            unified.get_feature_matrix(NAMES[::-1], ["default", "xs_rank"], max_workers=5),
+            unified.get_feature_matrix([*NAMES, "AAPL"], ["default", "xs_rank"]),
+        ]
+        with joblib.parallel_config("loky", n_jobs=2):
+            others.append(unified.get_feature_matrix(NAMES, ["default", "xs_rank"]))
+        for other in others:
+            pd.testing.assert_frame_equal(one, other, check_exact=True)
+            a, b = (unified.prepare_for_model(x, "lstm", seq_len=20) for x in (one, other))
+            assert str(a.fingerprint) == str(b.fingerprint)
+        assert sorted(one["xs_rank"].dropna().unique()) == [1.0, 2.0, 3.0]
+
+    def test_the_note(self, unified: Any, minio: MinIODataIntegration) -> None:
+        frame = unified.get_feature_matrix(NAMES, labels=["y_fwd_5", "y_tb"])
+        note = frame.attrs["stockdb"]
+        json.dumps(note)
+        assert len(json.dumps(note)) < 6000
+        held = {object.key: object.etag for object in minio.list_files("stocks")}
+        named = json.loads(note["objects"])
+        assert {key: text.split()[0] for key, text in named.items()} == held
+        assert note["sets"] == ["default@1"]
+        assert note["reach"] == {"y_fwd_5": 6, "y_tb": 22, "t1": 22, "weight": 22}
+        assert note["adjustment"] == "none"
+        assert "no table of splits" in note["adjustment_reason"]
+        for name, count in note["nan"].items():
+            assert count == int(frame[name].isna().sum()), name
+        assert set(note["nan"]) == set(frame.columns[frame.isna().any()])
+        assert sum(n for n, _ in note["nan_reasons"].values()) == int(frame.isna().sum().sum())
+        assert note["nan_reasons"]["warm_up"][0] > 0 and note["nan_reasons"]["future"][0] > 0
+        assert frame["t1"].dtype == "datetime64[ns]"
+        assert list(frame.columns[-4:]) == ["y_fwd_5", "y_tb", "t1", "weight"]
+        origins = minio.provenance(frame).origins
+        assert {origin.key for origin in origins} == set(held)
+        prepared = unified.prepare_for_model(frame, "xgboost", "y_tb")
+        assert prepared.fingerprint.objects == named
+        assert prepared.fingerprint.spec == note["spec"]
+        assert prepared.parameters["embargo"] == 21
+
+    def test_functions_of_ones_own(self, unified: Any) -> None:
+        def over_mean(frame: pd.DataFrame) -> pd.Series:
+            assert list(frame.columns[:5]) == ["open", "high", "low", "close", "volume"]
+            return frame["close"] / frame["close"].rolling(50).mean()
+
+        def two(frame: pd.DataFrame) -> pd.DataFrame:
+            change = frame["volume"].pct_change()
+            return pd.DataFrame({"dv": change, "inf": change / 0.0})
+
+        frame = unified.get_feature_matrix(NAMES, ["rsi_14", over_mean, two], start="2017-12-01")
+        names = ["rsi_14", "over_mean", "dv", "inf", "y_fwd_1", "y_fwd_5", "y_fwd_21"]
+        assert list(frame.columns) == names
+        close = HELD["MSFT"]["close"]
+        wanted = (close / close.rolling(50).mean()).loc["2017-12-01":]
+        np.testing.assert_allclose(frame.loc["MSFT", "over_mean"], wanted, rtol=1e-6)
+        assert frame["inf"].isna().all()
+        assert frame.attrs["stockdb"]["warmup"]["needed"] is None
+        few = unified.get_feature_matrix(NAMES, [Own.of(over_mean, 60)], start="2017-12-01")
+        assert few.attrs["stockdb"]["warmup"] == {"needed": 60, "least_there": 74}
+        np.testing.assert_allclose(few.loc["MSFT", "over_mean"], wanted, rtol=1e-6)
+
+    def test_names(self, unified: Any) -> None:
+        alpha = unified.get_feature_matrix("AAPL", "alpha@1", labels=())
+        assert alpha.shape[1] == 157
+        own = unified.get_feature_matrix("AAPL", ["ret_17"], labels="y_fwd_3")
+        assert list(own.columns) == ["ret_17", "y_fwd_3"]
+        listed = unified.list_features()
+        assert listed.loc["rsi_14", "sets"] == "default@1"
+        assert listed.loc["a_roc_5", "sets"] == "alpha@1"
+        assert listed["definition"].str.len().min() >= 3
+
+    def test_errors(self, unified: Any) -> None:
+        with pytest.raises(SymbolNotFoundError, match="MSFTT.*MSFT"):
+            unified.get_feature_matrix(["AAPL", "MSFTT"])
+        for wrong, message in (
+            ("rsi_41", "Did you mean"),
+            ("alpha@7", "no feature or set"),
+            ("y_fwd_5", "labels="),
+            (3, "is no feature"),
+            ([], "No feature"),
+            ([lambda f: f["close"], lambda f: f["open"]], "Two features are named 'own'"),
+        ):
+            with pytest.raises(ConfigurationError, match=message):
+                unified.get_feature_matrix("AAPL", wrong)
+        with pytest.raises(ConfigurationError, match="no label 'y_fwd_x'"):
+            unified.get_feature_matrix("AAPL", labels="y_fwd_x")
+        with pytest.raises(ConfigurationError, match="No symbol"):
+            unified.get_feature_matrix([])
+        with pytest.raises(ConfigurationError, match="weekly"):
+            unified.get_feature_matrix("AAPL", interval="weekly")
+        with pytest.raises(DataError, match="one row for each bar") as caught:
+            unified.get_feature_matrix("AAPL", lambda f: f["close"].iloc[1:])
+        assert caught.value.symbol == "AAPL"
+        with pytest.raises(DataError, match="did not return numbers"):
+            unified.get_feature_matrix("AAPL", lambda f: f["close"].map(lambda value: "x"))
+
+    def test_an_empty_range_says_why(self, unified: Any) -> None:
+        frame = unified.get_feature_matrix(NAMES, start="2017-12-30", end="2017-12-31")
+        assert frame.empty
+        assert frame.shape[1] == 33
+        assert frame.index.names == ["symbol", "date"]
+        assert "no session" in frame.attrs["stockdb"]["empty_reason"]
+
+
+def test_live_last_row_equals_the_batch_row(make_bucket: Any, client_factory: Any) -> None:
+    """Each day the file ends one bar later: its last row is what the whole file says later."""
+    whole = None
+    for cut in (0, 1, 40):
+        held = {n: f.iloc[: len(f) - cut] for n, f in HELD.items()}
+        made = make_bucket({f"stocks-2010-2025/{n}.csv": csv(f) for n, f in held.items()})
+        unified = client_factory(made).create_unified_interface()
+        frame = unified.get_feature_matrix(NAMES, ["default", "xs_rank"], labels=())
+        whole = frame if whole is None else whole
+        last = frame.groupby(level=0).tail(1)
+        np.testing.assert_array_equal(last, whole.loc[last.index])
+
+
+def test_a_bar_on_a_holiday_is_no_row(make_bucket: Any, client_factory: Any) -> None:
+    stray = HELD["AAPL"].iloc[[-300]].set_axis([pd.Timestamp("2016-12-25")], axis=0)
+    dirty = pd.concat([HELD["AAPL"], stray]).sort_index()
+    clean = client_factory(make_bucket({"stocks-2010-2025/AAPL.csv": csv(HELD["AAPL"])}))
+    other = client_factory(make_bucket({"stocks-2010-2025/AAPL.csv": csv(dirty)}))
+    a, b = (c.create_unified_interface().get_feature_matrix("AAPL") for c in (clean, other))
+    pd.testing.assert_frame_equal(a, b, check_exact=True)
+    assert (a.attrs["stockdb"]["not_a_session"], b.attrs["stockdb"]["not_a_session"]) == (0, 1)
