@@ -1,7 +1,8 @@
 """Features to model inputs: splits without leaks, lazy windows, scalers fitted on train."""
 
+from stockdb.models.audit import AuditReport, audit
 from stockdb.models.kinds import MODEL_TYPES
 from stockdb.models.prepare import prepare_for_model
 from stockdb.models.splitters import PurgedKFold, WalkForward
 
-__all__ = ["MODEL_TYPES", "PurgedKFold", "WalkForward", "prepare_for_model"]
+__all__ = ["MODEL_TYPES", "AuditReport", "audit", "PurgedKFold", "WalkForward", "prepare_for_model"]

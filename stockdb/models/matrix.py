@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -29,6 +30,9 @@ from stockdb.types import DateLike, parse_symbol
 __all__ = ["Part", "Task", "build", "run_here"]
 
 Floats32 = npt.NDArray[np.float32]
+#: Many threads may wait for the server; computing holds the interpreter, and is slower by half
+#: where threads take it from one another.
+_COMPUTING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +183,9 @@ def _part(task: Task, symbol: str) -> Part:
         bars = bars.assign(bill=rates)
         provenance += origin
     notes["warmup"] = int((~keep).sum())
-    values = _computed(bars, columns)
-    nans = count_nans(bars, values, keep, columns)
+    with _COMPUTING:
+        values = _computed(bars, columns)
+        nans = count_nans(bars, values, keep, columns)
     frames = [values[keep]]
     optional = [column for column in plan.columns if OPTION_INPUTS & set(column.inputs)]
     if optional:
@@ -256,11 +261,12 @@ def _as_part(
     provenance: tuple[Provenance, ...],
     notes: dict[str, Any],
 ) -> Part:
-    held = {name: frame for frame in frames for name in map(str, frame.columns)}
-    if len(held) != sum(frame.shape[1] for frame in frames):
-        names = [name for frame in frames for name in frame.columns]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"Two features are named {twice!r}.", remedy="Rename one.", column=twice)
+    held: dict[str, npt.NDArray[np.float64]] = {}
+    for frame in frames:
+        for name, values in zip(map(str, frame.columns), frame.to_numpy().T, strict=True):
+            if name in held:
+                raise DataError(f"Two features are named {name!r}.", remedy="Rename one.")
+            held[name] = values
     first = [column.name for column in plan.columns]
     last = [column.name for column in plan.labels]
     mine = [name for name in held if name not in {*first, *last}]
@@ -270,15 +276,15 @@ def _as_part(
     block = np.empty((len(order), len(index)), np.float32)
     with np.errstate(over="ignore"):
         for place, name in enumerate(order):
-            block[place] = held[name][name].to_numpy()
+            block[place] = held[name]
     block[np.isinf(block)] = np.nan  # beyond what float32 can hold
     return Part(
         symbol,
         index,
         block,
         tuple(order),
-        {name: held[name][name].to_numpy(copy=True) for name in compared},
-        {name: _stamps(held[name][name].to_numpy()) for name in sorted(dates)},
+        {name: held[name].copy() for name in compared},
+        {name: _stamps(held[name]) for name in sorted(dates)},
         nans,
         provenance,
         notes,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from stockdb.access import Access
+from stockdb.access.load import bars
+from stockdb.models.audit import AuditReport, audit
 from stockdb.models.matrix import build
 from stockdb.models.prepare import prepare_for_model
 from stockdb.models.prepared import Prepared
 from stockdb.models.sets import list_features, make_plan
-from stockdb.types import DateLike
+from stockdb.types import DateLike, parse_symbols
 
 __all__ = ["UnifiedDataInterface"]
+
+_AS_USUAL: Final = {"adjust": "auto", "max_age": None, "offline": False, "allow_stale": False}
 
 
 class UnifiedDataInterface:
@@ -160,3 +164,32 @@ class UnifiedDataInterface:
         return prepare_for_model(
             features, model_type, label, seq_len, split_dates, embargo, seed, **options
         )
+
+    def audit(self, function: Any, data: Any, **options: Any) -> AuditReport:
+        """Look for leaks in a feature function; see ``stockdb.models.audit``.
+
+        Parameters
+        ----------
+        function : callable or Column
+            Takes bars, gives a DataFrame or Series on the same index.
+        data : pandas.DataFrame, str or list of str
+            Bars of one symbol or the long form of several; or symbols, whose bars are read.
+        **options
+            ``by_symbol=True`` where the function is meant for :meth:`get_feature_matrix`,
+            which gives it one symbol at a time; ``warmup``, ``labels``, ``cross_sectional``,
+            ``scale_free``, ``cuts``, ``seed``.
+
+        Returns
+        -------
+        AuditReport
+            True where nothing was found; prints what was: the column, the row, and how far
+            ahead it reads.
+        """
+        if not isinstance(data, pd.DataFrame):
+            names, single = parse_symbols(data)
+            loaded = bars(self._access, names, None, "daily", _AS_USUAL)
+            frames = {name: loaded.frames[name] for name in names if name in loaded.frames}
+            if loaded.errors:
+                raise next(iter(loaded.errors.values()))
+            data = frames[names[0]] if single else pd.concat(frames, names=["symbol", "date"])
+        return audit(function, data, **options)

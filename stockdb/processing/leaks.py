@@ -17,7 +17,7 @@ import pandas as pd
 
 from stockdb.errors import DataError
 
-__all__ = ["Leak", "later_event", "look_back", "other_symbols", "perturbed", "prefix"]
+__all__ = ["Leak", "later_event", "look_back", "other_symbols", "perturbed", "prefix", "shaken"]
 
 Function = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
 Mask = npt.NDArray[np.bool_]
@@ -85,7 +85,7 @@ def perturbed(function: Function, frame: pd.DataFrame, cuts: int = 5, seed: int 
     leaks: dict[str, Leak] = {}
     for number, cut in enumerate(_cuts(frame, cuts)):
         after = _dates(frame) > cut
-        changed = _differences(whole, _computed(function, _shaken(frame, after, seed + number)))
+        changed = _differences(whole, _computed(function, shaken(frame, after, seed + number)))
         changed[after] = False
         _collect(leaks, "perturb", whole, changed, function, frame)
     return list(leaks.values())
@@ -118,8 +118,8 @@ def other_symbols(
     late = dates > _cuts(frame, 1)[0]
     leaks: dict[str, Leak] = {}
     for symbol in symbols[:3]:
-        shaken = _shaken(frame, np.asarray(names == symbol) & late, seed)
-        changed = _differences(whole, _computed(function, shaken))
+        other = shaken(frame, np.asarray(names == symbol) & late, seed)
+        changed = _differences(whole, _computed(function, other))
         changed[np.asarray(names == symbol)] = False
         for place, column in enumerate(whole.columns):
             if str(column).startswith("xs_") or column in compares:
@@ -224,7 +224,7 @@ def _tail(frame: pd.DataFrame, rows: int) -> Mask:
     return np.asarray(back < rows)
 
 
-def _shaken(frame: pd.DataFrame, rows: Mask, seed: int) -> pd.DataFrame:
+def shaken(frame: pd.DataFrame, rows: Mask, seed: int) -> pd.DataFrame:
     """Other bars in some rows: still bars, high above low, but none of the same numbers."""
     chance = np.random.default_rng(seed)
     level = np.where(rows, np.exp(chance.normal(0.0, 0.3, len(frame))), 1.0)
@@ -308,7 +308,7 @@ def _reach(function: Function, frame: pd.DataFrame, place: int, label: Any) -> t
 
     def matters(bars: int) -> bool:
         rows = np.asarray(dates >= later[bars - 1])
-        after = _computed(function, _shaken(frame, rows, 1)).iloc[:, place].loc[[label]].to_numpy()
+        after = _computed(function, shaken(frame, rows, 1)).iloc[:, place].loc[[label]].to_numpy()
         return not pd.Series(before).equals(pd.Series(after))
 
     low, high = 0, len(later)

@@ -57,8 +57,10 @@ def count_nans(
         if name in bars
     }
     result: dict[str, dict[str, int]] = {}
-    for column in columns:
-        left: Any = np.isnan(computed[column.name].to_numpy(np.float64)) & keep
+    nan = np.isnan(computed[[column.name for column in columns]].to_numpy(np.float64))
+    nan &= keep[:, None]
+    for place_of, column in enumerate(columns):
+        left: Any = nan[:, place_of]
         if not left.any():
             continue
         first = place - column.window + 1

@@ -223,3 +223,17 @@ def test_a_bar_on_a_holiday_is_no_row(make_bucket: Any, client_factory: Any) -> 
     a, b = (c.create_unified_interface().get_feature_matrix("AAPL") for c in (clean, other))
     pd.testing.assert_frame_equal(a, b, check_exact=True)
     assert (a.attrs["stockdb"]["not_a_session"], b.attrs["stockdb"]["not_a_session"]) == (0, 1)
+
+
+def test_audit_of_bars_that_it_reads(unified: Any) -> None:
+    def centred(frame: pd.DataFrame) -> pd.Series:
+        return frame["close"] / frame["close"].rolling(53, center=True).mean()
+
+    one = unified.audit(centred, "AAPL")
+    assert not one.ok
+    assert {leak.reach for leak in one.leaks if leak.test == "perturb"} == {26}
+    assert "reads 26 bars ahead" in str(one)
+    several = unified.audit(lambda f: f["close"].pct_change(), ["AAPL", "MSFT"], by_symbol=True)
+    assert several.ok, str(several)
+    with pytest.raises(SymbolNotFoundError):
+        unified.audit(centred, ["AAPL", "NONE"])
