@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import threading
 import time
@@ -14,8 +15,15 @@ import pandas as pd
 import pytest
 
 from minio_data_integration import MinIODataIntegration
-from stockdb.errors import ConfigurationError, SymbolNotFoundError
+from stockdb.core.scope import Scope, entered
+from stockdb.errors import (
+    ConfigurationError,
+    DeadlineError,
+    StockDBError,
+    SymbolNotFoundError,
+)
 from stockdb.settings import load_settings
+from tests.faults.bodies import Connect
 from tests.faults.conftest import BUDGETS
 from tests.faults.origin import Fault, Origin
 from tests.faults.test_bulk import NAMES, bars, key
@@ -118,24 +126,45 @@ class TestCancelled:
     def test_one_that_waits_for_anothers_lock_stops_waiting(
         self, origin: Origin, client: Client
     ) -> None:
-        origin.put(key("S000"), bars(0), fault=Fault("stall-before-headers"))
-        minio = client(**PATIENT)
+        origin.put(key("S000"), bars(0), fault=Fault("stall-before-headers", times=1))
+        minio = client(**{**PATIENT, "read_timeout": 3.0}, max_attempts=1)
+
+        def hold() -> None:
+            with contextlib.suppress(StockDBError):
+                minio.get_historical_data("S000")
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert settled(lambda: len(origin.requests) == 1)
 
         async def cancel() -> float:
-            tasks = [asyncio.create_task(minio.get_historical_data_async("S000")) for _ in range(2)]
-            await asyncio.sleep(0.3)  # one asks the server, the other waits for it
-            assert len(origin.requests) == 1
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            minio.close()
+            task = asyncio.create_task(minio.get_historical_data_async("S000"))
+            await asyncio.sleep(0.3)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            minio._background.close()
             began = time.monotonic()
             while workers() and time.monotonic() - began < 5:
                 await asyncio.sleep(0.01)
             return time.monotonic() - began
 
         assert asyncio.run(cancel()) < 1.0
-        assert workers() == [] and len(origin.requests) == 1
+        assert holder.is_alive() and len(origin.requests) == 1  # nobody ended that one
+        holder.join()
+
+    def test_nothing_is_sent_for_nobody(self, origin: Origin, connect: Connect) -> None:
+        """Whatever step a read is at when its scope ends, it does not begin the next."""
+        origin.put("x", b"1")
+        scope = Scope()
+        scope.cancel()
+        store = connect(origin.url)
+        store.get("x")  # a connection stands ready
+        for step in (
+            lambda: store.get("x"), lambda: store.stat("x"), lambda: list(store.listing())
+        ):  # fmt: skip
+            with entered(scope), pytest.raises(DeadlineError):
+                step()
+        assert len(origin.requests) == 1
 
     def test_a_bulk_download_stops_all_its_workers(
         self, origin: Origin, client: Client, caplog: pytest.LogCaptureFixture

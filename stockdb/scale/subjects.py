@@ -1,0 +1,151 @@
+"""What can be watched: the bars of a symbol, the options files of all days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from stockdb.access import Access, HistoryRequest
+from stockdb.core.catalog import spellings, template
+from stockdb.errors import DeadlineError, NotFoundError, StockDBError, UnavailableError
+from stockdb.scale.watch import Update, now
+
+__all__ = ["OptionFiles", "SymbolBars", "difference"]
+
+_DOWN: Final = (UnavailableError, DeadlineError)
+
+
+class SymbolBars:
+    """The bars of one symbol.
+
+    Parameters
+    ----------
+    access : Access
+    symbol : str
+    request : HistoryRequest
+        All rows, asked anew.
+    """
+
+    def __init__(self, access: Access, symbol: str, request: HistoryRequest) -> None:
+        self._access, self._symbol, self._request = access, symbol, request
+        self._rows: pd.DataFrame | None = None
+        self._problem = ""
+        keys = [
+            template(dataset).prefix
+            for dataset in access.settings.datasets.values()
+            if dataset.kind == "bars" and dataset.duplicate_of is None
+        ]
+        self.prefix = keys[0] if len(set(keys)) == 1 else ""
+
+    def concerns(self, key: str) -> bool:
+        """Whether the key holds one of the symbol's spellings."""
+        return any(spelling in key for spelling in spellings(self._symbol))
+
+    def look(self, first: bool) -> list[Update]:
+        """Read the symbol and tell what is different.
+
+        Raises
+        ------
+        SymbolNotFoundError
+            With ``first`` only.
+        UnavailableError, DeadlineError
+            Nothing can be said.
+        """
+        symbol = self._symbol
+        try:
+            rows = self._access.history(symbol, self._request)
+        except _DOWN:
+            raise
+        except NotFoundError:
+            if first:
+                raise
+            gone, self._rows, self._problem = self._rows, None, ""
+            if gone is None:
+                return []
+            index = pd.DatetimeIndex(gone.index)
+            return [Update("removed", symbol, now(), removed=index, new=gone.iloc[:0])]
+        except StockDBError as error:
+            if error.message == self._problem:
+                return []
+            self._problem = error.message
+            return [Update("error", symbol, now(), reason=error.message)]
+        healed, self._problem = bool(self._problem), ""
+        before = rows.iloc[:0] if self._rows is None else self._rows
+        self._rows = rows
+        new, changed, removed = difference(before, rows)
+        if not (len(new) or len(changed) or len(removed) or healed):
+            return []
+        origin = self._access.provenance.of(rows).origins[-1]
+        return [Update("rows", symbol, now(), new, changed, removed, origin.etag, key=origin.key)]
+
+
+class OptionFiles:
+    """The options files of all days.
+
+    Parameters
+    ----------
+    access : Access
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._templates = {
+            name: template(dataset)
+            for name, dataset in access.settings.datasets.items()
+            if dataset.kind == "options" and dataset.duplicate_of is None
+        }
+        prefixes = {known.prefix for known in self._templates.values()}
+        self.prefix = prefixes.pop() if len(prefixes) == 1 else ""
+        self._held: dict[str, str | None] = {}
+
+    def concerns(self, key: str) -> bool:
+        """Whether the key is that of an options file."""
+        return self._date(key) is not None
+
+    def look(self, first: bool) -> list[Update]:
+        """List the files and tell which are new, were replaced or are gone."""
+        found: dict[str, str | None] = {}
+        for known in self._templates.values():
+            for info in self._access.store.listing(known.prefix):
+                if self._date(info.key) is not None:
+                    found[info.key] = info.etag
+        before, self._held = self._held, found
+        changed = [key for key, etag in found.items() if before.get(key, "") != etag]
+        updates = [
+            Update("day", None, now(), etag=found[key], date=self._date(key), key=key)
+            for key in changed
+        ]
+        gone = [key for key in before if key not in found]
+        updates += [Update("removed", None, now(), date=self._date(key), key=key) for key in gone]
+        return sorted(updates, key=lambda update: str(update.date))
+
+    def _date(self, key: str) -> dt.date | None:
+        for known in self._templates.values():
+            parts = known.match(key)
+            if parts is not None and parts.date is not None:
+                return parts.date
+        return None
+
+
+def difference(
+    before: pd.DataFrame, after: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DatetimeIndex]:
+    """Compare two states of one symbol's bars.
+
+    Returns
+    -------
+    new, changed : pandas.DataFrame
+        Rows of ``after``; NaN equals NaN.
+    removed : pandas.DatetimeIndex
+    """
+    new = after[~after.index.isin(before.index)]
+    removed = pd.DatetimeIndex(before.index[~before.index.isin(after.index)])
+    both = after.index.intersection(before.index)
+    if list(before.columns) != list(after.columns):
+        return new, after.loc[both] if len(before.columns) else after.iloc[:0], removed
+    one, other = before.loc[both].to_numpy(np.float64), after.loc[both].to_numpy(np.float64)
+    differs = ((one != other) & ~(np.isnan(one) & np.isnan(other))).any(axis=1)
+    return new, after.loc[both][differs], removed
