@@ -1,4 +1,4 @@
-"""Notifications of a bucket, from servers of MinIO's family: which object was written or removed."""
+"""Notifications of a bucket (servers of MinIO's family): which object was written or removed."""
 
 from __future__ import annotations
 

@@ -326,6 +326,18 @@ class ObjectStore:
         )
         return Stream(info, start, stop, headers, read, close)
 
+    def notifications(
+        self, prefix: str, events: tuple[str, ...], deadline: Deadline
+    ) -> tuple[Callable[[int], bytes], Callable[[bool], None]]:
+        """Ask for notifications; gives functions that read on and that close (see ``notify``)."""
+        query: Any = {"prefix": prefix, "suffix": "", "events": events}
+        _, pool = self._client()
+        with self._session(None, deadline) as client:
+            response = client._execute(
+                "GET", self.bucket, query_params=query, preload_content=False
+            )
+            return self._body(response, None, deadline, pool.hold())
+
     def _body(
         self,
         response: BaseHTTPResponse,

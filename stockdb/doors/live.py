@@ -1,15 +1,18 @@
-"""Awaitable twins of the public reads."""
+"""Awaitable twins of the public reads, and updates as they arrive."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 if TYPE_CHECKING:  # loaded with the first client
+    from stockdb.access import Access
     from stockdb.scale.background import Background
     from stockdb.scale.bulk import BulkResult
+    from stockdb.scale.watch import Watch
 
 __all__ = ["LiveMethods"]
 
@@ -36,6 +39,7 @@ class LiveMethods:
     ends: its connections are shut, it sends nothing more, and nothing half-written is left.
     """
 
+    _access: Access
     _background: Background
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -85,6 +89,53 @@ class LiveMethods:
         """Await :meth:`MinIODataIntegration.find_gaps`."""
         frame: pd.DataFrame = await self._awaited("find_gaps", args, kwargs)
         return frame
+
+    def watch(
+        self,
+        symbols: str | Sequence[str] | None = None,
+        interval: str = "daily",
+        *,
+        poll_seconds: float = 15.0,
+        initial: bool = False,
+    ) -> Watch:
+        """Yield updates of symbols, or of the options files, as they arrive.
+
+        Parameters
+        ----------
+        symbols : str or list of str
+            None with ``interval='options'``, which watches the daily options files.
+        interval : str
+            As for ``get_historical_data``, or ``options``.
+        poll_seconds : float
+            The server is asked this often, by conditional requests; where it sends
+            notifications, they bring an update sooner, and it is asked a quarter as often.
+        initial : bool
+            Begin with an update that holds all rows there are.
+
+        Returns
+        -------
+        Watch
+            An asynchronous iterator of :class:`stockdb.scale.updates.Update`, and an
+            asynchronous context manager. Each state of an object that is seen is told once,
+            in order; states that follow faster than they can be read are told as one. While
+            the server cannot be reached one update of the kind ``stale`` says so, and one of
+            the kind ``recovered`` when it can. The cache holds what was told.
+
+        Raises
+        ------
+        SymbolNotFoundError
+            When iteration begins: the bucket does not hold a symbol.
+
+        Examples
+        --------
+        >>> async def follow(minio):                                     # doctest: +SKIP
+        ...     async with minio.watch(['AAPL', 'MSFT']) as updates:
+        ...         async for update in updates:
+        ...             print(update.symbol, update.kind, len(update.new))
+        """
+        from stockdb.scale.watch import watch
+
+        return watch(self._access, self._background, symbols, interval, poll_seconds, initial)
 
     async def _awaited(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         wide = _TWINS[name]

@@ -19,6 +19,8 @@ log = logging.getLogger("stockdb.watch")
 _SECONDS: Final = 3600.0  # of one connection
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
+#: Of a server that has never told anything: it may be one that does not, as AWS S3.
+_DEAF_PAUSE: Final = 300.0
 
 
 class Listener:
@@ -28,6 +30,7 @@ class Listener:
     ----------
     store : ObjectStore
     prefix : str
+        Of the keys to hear of.
 
     Attributes
     ----------
@@ -43,7 +46,13 @@ class Listener:
         self._wake = asyncio.Event()
         self._keys: set[str] = set()
         self._blind = False
+        self._connected = False
         self.heard = False
+
+    @property
+    def reliable(self) -> bool:
+        """Whether it listens now, to a server that is known to tell."""
+        return self.heard and self._connected
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen."""
@@ -51,17 +60,21 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="stockdb-listen", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the connection and wait for the thread."""
+    def end(self) -> None:
+        """End the connection; the thread ends at once, but is not waited for."""
         self._stopped.set()
         self._scope.cancel()
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
         if self._thread is not None:
             self._thread.join()
 
     async def hints(self, seconds: float) -> set[str] | None:
         """Wait for keys to look at; None where the time is over, or any may have changed."""
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         except TimeoutError:
             return None
         self._wake.clear()
@@ -75,17 +88,22 @@ class Listener:
             while not self._stopped.is_set():
                 try:
                     for key in listen(self._store, self._prefix, Deadline(_SECONDS)):
-                        pause = _FIRST_PAUSE
                         self._tell(key)
+                        if key is not None:
+                            pause = _FIRST_PAUSE
                 except StockDBError as error:
                     log.debug("not listening: %s", error.message)
+                self._connected = False
                 self._stopped.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause = min(2 * pause, _LONGEST_PAUSE if self.heard else _DEAF_PAUSE)
 
     def _tell(self, key: str | None) -> None:
-        loop = self._loop
-        if loop is not None and not self._stopped.is_set() and not loop.is_closed():
-            loop.call_soon_threadsafe(self._hint, key)
+        self._connected = True
+        if self._loop is not None and not self._stopped.is_set():
+            try:
+                self._loop.call_soon_threadsafe(self._hint, key)
+            except RuntimeError:  # the loop has been closed, and nobody closed us before
+                self.end()
 
     def _hint(self, key: str | None) -> None:
         if key is None:  # just connected: what happened before, nobody said

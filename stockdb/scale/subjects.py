@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+import os
 
 import numpy as np
 import pandas as pd
 
 from stockdb.access import Access, HistoryRequest
 from stockdb.core.catalog import spellings, template
-from stockdb.errors import DeadlineError, NotFoundError, StockDBError, UnavailableError
-from stockdb.scale.watch import Update, now
+from stockdb.errors import NotFoundError, ObjectChangedError, StockDBError
+from stockdb.scale.updates import DOWN, Update, now
 
 __all__ = ["OptionFiles", "SymbolBars", "difference"]
-
-_DOWN: Final = (UnavailableError, DeadlineError)
 
 
 class SymbolBars:
@@ -31,18 +29,20 @@ class SymbolBars:
 
     def __init__(self, access: Access, symbol: str, request: HistoryRequest) -> None:
         self._access, self._symbol, self._request = access, symbol, request
+        self._spellings = spellings(symbol)
         self._rows: pd.DataFrame | None = None
         self._problem = ""
-        keys = [
-            template(dataset).prefix
+        self._templates = [
+            template(dataset)
             for dataset in access.settings.datasets.values()
             if dataset.kind == "bars" and dataset.duplicate_of is None
         ]
-        self.prefix = keys[0] if len(set(keys)) == 1 else ""
+        self.prefix = os.path.commonprefix([known.prefix for known in self._templates])
 
     def concerns(self, key: str) -> bool:
-        """Whether the key holds one of the symbol's spellings."""
-        return any(spelling in key for spelling in spellings(self._symbol))
+        """Whether the key is the symbol's, in any spelling."""
+        found = (known.symbol_of(key) for known in self._templates)
+        return any(name is not None and name.upper() in self._spellings for name in found)
 
     def look(self, first: bool) -> list[Update]:
         """Read the symbol and tell what is different.
@@ -57,8 +57,10 @@ class SymbolBars:
         symbol = self._symbol
         try:
             rows = self._access.history(symbol, self._request)
-        except _DOWN:
+        except DOWN:
             raise
+        except ObjectChangedError:  # its writer is at work: the next look will find it done
+            return []
         except NotFoundError:
             if first:
                 raise
@@ -97,8 +99,8 @@ class OptionFiles:
             for name, dataset in access.settings.datasets.items()
             if dataset.kind == "options" and dataset.duplicate_of is None
         }
-        prefixes = {known.prefix for known in self._templates.values()}
-        self.prefix = prefixes.pop() if len(prefixes) == 1 else ""
+        prefixes = [known.prefix for known in self._templates.values()]
+        self.prefix = os.path.commonprefix(prefixes)
         self._held: dict[str, str | None] = {}
 
     def concerns(self, key: str) -> bool:
@@ -108,10 +110,9 @@ class OptionFiles:
     def look(self, first: bool) -> list[Update]:
         """List the files and tell which are new, were replaced or are gone."""
         found: dict[str, str | None] = {}
-        for known in self._templates.values():
-            for info in self._access.store.listing(known.prefix):
-                if self._date(info.key) is not None:
-                    found[info.key] = info.etag
+        for name in self._templates:
+            for info in self._access.reader.discovery.objects(name, max_age=0.0):
+                found[info.key] = info.etag
         before, self._held = self._held, found
         changed = [key for key, etag in found.items() if before.get(key, "") != etag]
         updates = [
@@ -123,11 +124,8 @@ class OptionFiles:
         return sorted(updates, key=lambda update: str(update.date))
 
     def _date(self, key: str) -> dt.date | None:
-        for known in self._templates.values():
-            parts = known.match(key)
-            if parts is not None and parts.date is not None:
-                return parts.date
-        return None
+        dates = (known.date_of(key) for known in self._templates.values())
+        return next(filter(None, dates), None)
 
 
 def difference(

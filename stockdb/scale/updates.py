@@ -1,0 +1,79 @@
+"""What a watch tells, and what it can be about."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+import pandas as pd
+
+from stockdb.errors import DeadlineError, UnavailableError
+
+__all__ = ["DOWN", "Subject", "Update", "now"]
+
+#: The server cannot be reached: nothing can be said about any object.
+DOWN: Final = (UnavailableError, DeadlineError)
+
+
+@dataclass(frozen=True)
+class Update:
+    """Something that happened.
+
+    Attributes
+    ----------
+    kind : str
+        ``rows`` (an object has other rows than before), ``removed`` (it is gone), ``error``
+        (it is there and cannot be read: ``reason``), ``stale`` (the server cannot be reached;
+        what was told may be out of date), ``recovered`` (it can again), ``day`` (an options
+        file is new or was replaced).
+    symbol : str or None
+        None for ``stale``, ``recovered`` and ``day``.
+    at : pandas.Timestamp
+        When it was noticed, UTC.
+    new, changed : pandas.DataFrame
+        Rows that were not there, and rows that were with other values; as
+        ``get_historical_data`` gives them.
+    removed : pandas.DatetimeIndex
+        Rows that are no longer there.
+    etag : str or None
+        Of the object that the newest rows are in.
+    date : datetime.date or None
+        Of an options file.
+    key : str or None
+    reason : str
+        Why it is stale, or cannot be read.
+    """
+
+    kind: Literal["rows", "removed", "error", "stale", "recovered", "day"]
+    symbol: str | None
+    at: pd.Timestamp
+    new: pd.DataFrame = field(default_factory=pd.DataFrame)
+    changed: pd.DataFrame = field(default_factory=pd.DataFrame)
+    removed: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([]))
+    etag: str | None = None
+    date: dt.date | None = None
+    key: str | None = None
+    reason: str = ""
+
+    def __repr__(self) -> str:
+        what = self.symbol or self.date or self.reason
+        rows = f"{len(self.new)} new, {len(self.changed)} changed, {len(self.removed)} removed"
+        return f"<Update {self.kind} {what}: {rows}, {self.at:%Y-%m-%d %H:%M:%S} UTC>"
+
+
+class Subject(Protocol):
+    """Something that can be looked at, and then tells what has changed since the last look."""
+
+    prefix: str
+
+    def look(self, first: bool) -> list[Update]:
+        """Read anew, in a thread; raises one of :data:`DOWN` where nothing can be said."""
+
+    def concerns(self, key: str) -> bool:
+        """Whether a notification about this key is a reason to look."""
+
+
+def now() -> pd.Timestamp:
+    """Return the time, UTC."""
+    return pd.Timestamp.now("UTC")
