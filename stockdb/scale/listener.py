@@ -93,6 +93,8 @@ class Listener:
                             pause = _FIRST_PAUSE
                 except StockDBError as error:
                     log.debug("not listening: %s", error.message)
+                if self.reliable:  # what ended it may be the end of the server
+                    self._tell(None)
                 self._connected = False
                 self._stopped.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE if self.heard else _DEAF_PAUSE)
@@ -106,7 +108,7 @@ class Listener:
                 self.end()
 
     def _hint(self, key: str | None) -> None:
-        if key is None:  # just connected: what happened before, nobody said
+        if key is None:  # connected, or no longer: what happened between, nobody said
             self._blind = True
         else:
             self.heard = True

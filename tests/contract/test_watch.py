@@ -270,6 +270,28 @@ def own_server(tmp_path: Path) -> Iterator[tuple[EmbeddedServer, ClientFactory]]
             yield server, factory
 
 
+def test_an_outage_shows_before_it_is_asked_about(
+    own_server: tuple[EmbeddedServer, ClientFactory],
+) -> None:
+    """The end of its notifications is news of the server, too."""
+    server, factory = own_server
+    s3 = admin_of(server)
+    s3.make_bucket("stockdb")
+    writer = Writer(s3, "stockdb")
+    writer.write("KO", {"2024-01-02": 50.0})
+
+    async def run() -> None:
+        minio = factory("stockdb", max_attempts=2)
+        async with minio.watch("KO", poll_seconds=NEVER, initial=True) as updates:
+            await started(updates)
+            writer.write("KO", {"2024-01-02": 51.0})
+            await take(updates)
+            server.kill()
+            assert (await take(updates)).kind == "stale"
+
+    asyncio.run(run())
+
+
 def test_over_a_restart(own_server: tuple[EmbeddedServer, ClientFactory]) -> None:
     """Killed, it is told stale once; back again, recovered once, and what changed meanwhile."""
     server, factory = own_server

@@ -78,13 +78,13 @@ def test_without_notifications_it_asks_as_often_as_it_was_told(
     origin.put(key("S000"), bars(0))
 
     async def run() -> None:
-        async with client().watch("S000", poll_seconds=0.5, initial=True) as updates:
+        async with client().watch("S000", poll_seconds=1.0, initial=True) as updates:
             await take(updates)
             for price in range(3):
                 origin.put(key("S000"), bars(price + 1))
                 began = time.monotonic()
                 await take(updates)
-                assert time.monotonic() - began < 1.0
+                assert time.monotonic() - began < 3.0
 
     asyncio.run(run())
 
