@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minio_data_integration import MinIODataIntegration
+from stockdb.doors.arbitrage import ArbitrageMethods
 from stockdb.settings import Leaps
+
+if TYPE_CHECKING:  # loaded with the first client
+    from stockdb.access import Access
 
 __all__ = ["LEAPSDataIntegration"]
 
 
-class LEAPSDataIntegration:
-    """LEAPS out of the same bucket and cache; chains and scans come in a later release.
+class LEAPSDataIntegration(ArbitrageMethods):
+    """LEAPS out of the same bucket and cache: searches at prices that can be traded at.
 
     Parameters
     ----------
@@ -29,3 +35,7 @@ class LEAPSDataIntegration:
     def config(self) -> Leaps:
         """LEAPS_CONFIG as it is in force: symbols, least days to expiration, fees."""
         return self.minio.settings.leaps
+
+    @property
+    def _access(self) -> Access:
+        return self.minio._access

@@ -91,7 +91,7 @@ def butterfly_tests(quotes: Quotes, terms: Terms, most: int) -> list[Found]:
         unit=ratios[1],
     )
     edges, _ = per_share(found, quotes, terms)
-    kept = trim(found, edges, body, most)
+    kept = trim(found, edges / found.unit, body, most)
     return [
         Found(
             kept.kind,
@@ -189,4 +189,4 @@ def call_rays(quotes: Quotes, terms: Terms, most: int) -> list[Found]:
         klass="statistical" if terms.implied_spot else "riskless",
     )
     edges, _ = per_share(found, quotes, terms)
-    return [trim(found, edges, body, most)]
+    return [trim(found, edges / found.unit, body, most)]

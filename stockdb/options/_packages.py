@@ -34,6 +34,8 @@ class Terms:
         None: unknown; an empty schedule: none to come.
     declared_until : datetime.date or None
         Ex-dates after it are forecasts; None: all are declared.
+    known_until : datetime.date or None
+        Ex-dates after it are unknown; None: the schedule is complete.
     fee : float
         Dollars a contract.
     borrow_rate : float
@@ -47,9 +49,16 @@ class Terms:
     curve: RateCurve | None = None
     dividends: DividendSchedule | None = None
     declared_until: dt.date | None = None
+    known_until: dt.date | None = None
     fee: float = 0.65
     borrow_rate: float = 0.0
     implied_spot: bool = False
+
+    def knows_dividends(self, expiration: dt.date) -> bool:
+        """Whether every dividend up to an expiration is known."""
+        if self.dividends is None:
+            return False
+        return self.known_until is None or expiration <= self.known_until
 
     def discount(self, years: Floats) -> Floats:
         """Discount factors; ones without a curve, a bound as long as rates are not negative."""
@@ -75,8 +84,8 @@ class Found:
         float64, shape (n,): least value today of all later payments of a package, dollars a
         share.
     unit : numpy.ndarray
-        int64, shape (n,): contracts of the package that the edge per share is counted for: the
-        short ones of a butterfly or ray, else 1.
+        int64, shape (n,): sold contracts of a butterfly or ray, for which its inequality is
+        written; else 1.
     total : int
         Packages before any were left out (see `trim`).
     now : numpy.ndarray
@@ -99,12 +108,13 @@ class Found:
 
 
 def per_share(found: Found, quotes: Quotes, terms: Terms) -> tuple[Floats, Floats]:
-    """Give the edge per share after fees, and the net debit of a package before them.
+    """Give the edge of a package after fees, and its net debit before them.
 
     Returns
     -------
     edge, debit : numpy.ndarray
-        float64, shape (n,); dollars a share. Bought legs pay the ask, sold ones get the bid.
+        float64, shape (n,); dollars for each share of the deliverable of one package: 100
+        shares a contract, ratios counted. Bought legs pay the ask, sold ones get the bid.
     """
     debit = np.zeros(len(found))
     contracts = np.zeros(len(found))
@@ -113,7 +123,7 @@ def per_share(found: Found, quotes: Quotes, terms: Terms) -> tuple[Floats, Float
         debit += side * ratio * leg_prices(rows, side, quotes, terms)
         contracts += np.where(rows == STOCK, 0, ratio)
     fees = terms.fee * contracts / 100.0
-    return (found.floor - debit - fees) / found.unit, debit
+    return found.floor - debit - fees, debit
 
 
 def leg_prices(rows: Ints, side: int, quotes: Quotes, terms: Terms) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,10 @@ from stockdb.options._packages import (
 )
 from stockdb.options.quotes import Bools, Floats, Ints, Quotes
 
-__all__ = ["box_tests", "parity_tests", "stock_tests"]
+__all__ = ["NO_SPOT", "box_tests", "parity_tests", "stock_tests"]
+
+#: Roots whose index nobody can hold: their options follow futures (Cboe, "VIX options").
+NO_SPOT: Final = ("VIX", "VIXW")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class _Carry:
     factor: Floats
     paid: Floats
     forecast: bool
+    complete: bool  # all dividends are known
 
     def least(self, strike: Floats) -> Floats:
         """Least over the times (Gmin)."""
@@ -71,7 +76,9 @@ def carry(quote_date: dt.date, expiration: np.datetime64, terms: Terms) -> _Carr
         and terms.dividends is not None
         and any(last < ex <= day and ex > quote_date for ex in terms.dividends.ex_dates)
     )
-    return _Carry(terms.discount(np.array(times)), np.array(paid), forecast)
+    return _Carry(
+        terms.discount(np.array(times)), np.array(paid), forecast, terms.knows_dividends(day)
+    )
 
 
 def _expirations(quotes: Quotes, rows: Ints) -> list[Ints]:
@@ -111,9 +118,12 @@ def parity_tests(quotes: Quotes, terms: Terms) -> list[Found]:
     Conversion: stock and put bought, call sold; worth at least Gmin, for an assignment may come
     at once, just before any ex-date, or at expiration. Reversal: the opposite; costs at most
     Gmax, and the lender may recall the stock. European options: at expiration only. Rates must
-    be known; for a reversal dividends too (unknown ones can only add to a conversion).
+    be known; for a reversal dividends too (unknown ones can only add to a conversion). Options on
+    VIX settle on a future of their own, not on the index: no spot is their underlying.
     """
     call, put = pairs_of_strikes(quotes)
+    on_stock = ~np.isin(quotes.root[call].astype(str), NO_SPOT)
+    call, put = call[on_stock], put[on_stock]
     if terms.curve is None or not len(call):
         return []
     found = []
@@ -124,16 +134,23 @@ def parity_tests(quotes: Quotes, terms: Terms) -> list[Found]:
         stock = np.full(len(calls), STOCK)
         if terms.stock_ask is not None:
             least = known.at_expiry(strike) if european else known.least(strike)
-            klass = _class(terms, "conditional" if known.forecast else "riskless_declared")
+            klass = _class(terms, _parity_class(known, european))
             legs, sides = [stock, puts, calls], (BUY, BUY, SELL)
             found.append(package("conversion", legs, sides, least, klass=klass))
-        if terms.stock_bid is not None and terms.dividends is not None:
+        if terms.stock_bid is not None and known.complete:
             most = known.at_expiry(strike) if european else known.most(strike)
             borrow = terms.stock_bid * terms.borrow_rate * quotes.years[calls]
             legs, sides = [stock, puts, calls], (SELL, SELL, BUY)
             klass = _class(terms, "conditional")
             found.append(package("reversal", legs, sides, -most - borrow, klass=klass))
     return _positive(found, quotes, terms)
+
+
+def _parity_class(known: _Carry, european: bool) -> str:
+    """Name the class of a conversion: nothing is forecast where no dividend is counted on."""
+    if known.forecast:
+        return "conditional"
+    return "riskless" if european and known.paid[-1] == 0.0 else "riskless_declared"
 
 
 def _blocks(quotes: Quotes, rows: Ints) -> list[Ints]:
@@ -177,7 +194,7 @@ def stock_tests(quotes: Quotes, terms: Terms) -> list[Found]:
 def _call_floor(quotes: Quotes, terms: Terms, calls: Ints, known: _Carry) -> list[Found]:
     strike = quotes.strike[calls]
     later = strike
-    if terms.curve is not None and terms.dividends is not None:
+    if terms.curve is not None and known.complete:
         later = np.minimum(strike, known.least(strike))
     return _now_or_later("call_floor", quotes, terms, calls, (SELL, BUY), -strike, -later, known)
 
@@ -293,5 +310,3 @@ def box_tests(quotes: Quotes, terms: Terms, most: int, *, american_short: bool) 
                 )
     found = [_together(items) for items in parts.values()]
     return [trim(item, per_share(item, quotes, terms)[0], item.legs[:, 0], most) for item in found]
-
-

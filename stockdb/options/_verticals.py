@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from stockdb.options._packages import BUY, NOISE, SELL, Found, Terms, package, per_share, trim
-from stockdb.options.quotes import Bools, Ints, Quotes
+from stockdb.options.quotes import Bools, Floats, Ints, Quotes
 
-__all__ = ["books", "put_rays", "two_option_tests", "whole_ratios"]
+__all__ = ["books", "put_rays", "two_option_pairs", "two_option_tests", "whole_ratios"]
 
 
 def books(quotes: Quotes) -> Iterator[tuple[Ints, bool, bool]]:
@@ -31,15 +31,13 @@ def books(quotes: Quotes) -> Iterator[tuple[Ints, bool, bool]]:
                     yield rows[order], call, european
 
 
-def two_option_tests(quotes: Quotes, terms: Terms, most: int) -> list[Found]:
+def two_option_pairs(quotes: Quotes, terms: Terms) -> dict[str, tuple[Ints, Ints]]:
     """Find every pair of quotes that violates monotonicity, slope or the order of time.
 
-    Parameters
-    ----------
-    quotes : Quotes
-    terms : Terms
-    most : int
-        Pairs of one kind to report; beyond it each sold quote keeps its best ones.
+    Returns
+    -------
+    dict
+        ``monotonicity``, ``slope``, ``calendar`` -> rows sold and rows bought.
 
     Notes
     -----
@@ -70,24 +68,46 @@ def two_option_tests(quotes: Quotes, terms: Terms, most: int) -> list[Found]:
                 ("calendar", apart == 0.0),
             ):
                 pairs[kind].append((rows[start + short[chosen]], rows[start + long[chosen]]))
-    return [
-        _pairs_found(kind, parts, quotes, terms, most)
+    none = np.empty(0, np.int64)
+    return {
+        kind: (
+            np.concatenate([none, *(short for short, _ in parts)]),
+            np.concatenate([none, *(long for _, long in parts)]),
+        )
         for kind, parts in pairs.items()
-        if sum(len(short) for short, _ in parts)
+    }
+
+
+def two_option_tests(
+    pairs: dict[str, tuple[Ints, Ints]], quotes: Quotes, terms: Terms, most: int
+) -> list[Found]:
+    """Make packages of violating pairs.
+
+    Parameters
+    ----------
+    pairs : dict
+        Of :func:`two_option_pairs`.
+    quotes : Quotes
+    terms : Terms
+    most : int
+        Pairs of one kind to report; beyond it each sold quote keeps its best ones.
+    """
+    return [
+        _pairs_found(kind, short, long, quotes, terms, most)
+        for kind, (short, long) in pairs.items()
+        if len(short)
     ]
 
 
-def _slope_factor(quotes: Quotes, terms: Terms, rows: Ints, european: bool) -> Ints | np.ndarray:  # type: ignore[type-arg]
+def _slope_factor(quotes: Quotes, terms: Terms, rows: Ints, european: bool) -> Floats:
     """Value today of a dollar of strike that is owed: at once, or at expiry if European."""
     discount = terms.discount(quotes.years[rows])
     return discount if european else np.maximum(1.0, discount)
 
 
 def _pairs_found(
-    kind: str, parts: list[tuple[Ints, Ints]], quotes: Quotes, terms: Terms, most: int
+    kind: str, short: Ints, long: Ints, quotes: Quotes, terms: Terms, most: int
 ) -> Found:
-    short = np.concatenate([part[0] for part in parts])
-    long = np.concatenate([part[1] for part in parts])
     floor = np.zeros(len(short))
     if kind == "slope":
         width = np.abs(quotes.strike[short] - quotes.strike[long])
@@ -128,10 +148,10 @@ def put_rays(quotes: Quotes, terms: Terms, most: int) -> list[Found]:
         "put_ray", [short, long], (SELL, BUY), np.zeros(len(short)), ratios=ratios, unit=ratios[0]
     )
     edges, _ = per_share(found, quotes, terms)
-    return [trim(found, edges, short, most)]
+    return [trim(found, edges / found.unit, short, most)]
 
 
-def whole_ratios(*amounts: np.ndarray) -> list[Ints]:  # type: ignore[type-arg]
+def whole_ratios(*amounts: Floats) -> list[Ints]:
     """Give the smallest whole numbers in the proportion of dollar amounts (to 1/1000)."""
     thousandths = [np.round(np.asarray(amount) * 1000.0).astype(np.int64) for amount in amounts]
     divisor = thousandths[0]

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,8 @@ class Quotes:
         datetime64[D].
     dte : numpy.ndarray
         int64, calendar days, 1 or more.
+    open_interest, volume : numpy.ndarray
+        float64, contracts; NaN where the source does not say.
     tick : numpy.ndarray
         float64, dollars: the price step of each row, from the grid on which the chain's
         own quotes lie (below and from $3).
@@ -77,6 +79,8 @@ class Quotes:
     dte: Ints
     wide: Bools
     dead: Bools
+    open_interest: Floats
+    volume: Floats
     tick: Floats
     dropped: Mapping[str, tuple[str, ...]]
 
@@ -161,7 +165,7 @@ def executable_quotes(
     locked = len(dropped.get("locked", ()))
     if locked > 9 * left.sum():
         raise DataError(
-            f"bid equals ask in {locked} of {locked + left.sum()} quotes of {symbol or 'the chain'}.",
+            f"{symbol or 'The chain'}: bid equals ask in {locked} of {locked + left.sum()} quotes.",
             remedy="Mids and settlements are not prices at which anyone trades: "
             "give the bids and asks themselves.",
             symbol=symbol,
@@ -186,6 +190,8 @@ def executable_quotes(
         dte=dte[keep],
         wide=(ask - bid)[keep] > _WIDE * middle,
         dead=((np.nan_to_num(interest) == 0.0) & (np.nan_to_num(volume) == 0.0))[keep],
+        open_interest=interest[keep],
+        volume=volume[keep],
         tick=_ticks(bid[keep], ask[keep]) if tick is None else np.full(len(keep), tick),
         dropped=dropped,
     )

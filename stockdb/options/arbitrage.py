@@ -1,0 +1,281 @@
+"""Static arbitrage in one chain: every test at executable prices, one row a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from stockdb.errors import ConfigurationError, DataError
+from stockdb.options._butterflies import butterfly_tests, call_rays
+from stockdb.options._packages import Found, Terms
+from stockdb.options._parity import NO_SPOT, box_tests, parity_tests, stock_tests
+from stockdb.options._rows import COLUMNS, rows_of
+from stockdb.options._verticals import put_rays, two_option_pairs, two_option_tests
+from stockdb.options.market import DividendSchedule, RateCurve
+from stockdb.options.quotes import Quotes, executable_quotes
+from stockdb.options.suspects import Suspects, find_suspects
+from stockdb.types import DateLike, parse_date
+
+__all__ = ["find_arbitrage", "suspect_quotes", "terms_of"]
+
+ATTRS: Final = "stockdb"
+MOST: Final = 1000  # rows of one kind
+_TIER: Final = {"statistical": 2, "suspect": 3}
+_NO_RATE: Final = "no interest rate is known; give rate"
+_NO_STOCK: Final = "no bid and ask of the stock from the same moment; give stock_bid and stock_ask"
+_NO_DIVIDENDS: Final = "dividends are unknown; give dividends (empty for none)"
+_DIVIDENDS_END: Final = "the table of dividends ends {}: not run for later expirations"
+_EUROPEAN: Final = "needs early exercise, which European options do not have"
+_NO_UNDERLYING: Final = "options on VIX follow futures of their own; nobody can hold the index"
+
+
+def terms_of(
+    *,
+    stock_bid: float | None = None,
+    stock_ask: float | None = None,
+    rate: Any = None,
+    dividends: Any = None,
+    declared_until: DateLike | None = None,
+    known_until: DateLike | None = None,
+    fees_per_contract: float = 0.65,
+    borrow_rate: float = 0.0,
+) -> Terms:
+    """Check what a caller says about the market around a chain.
+
+    Raises
+    ------
+    ConfigurationError
+        A price that is not positive, a stock bid above its ask, a negative fee.
+    """
+    for name, price in (("stock_bid", stock_bid), ("stock_ask", stock_ask)):
+        if price is not None and not (np.isfinite(price) and price > 0.0):
+            raise ConfigurationError(f"{name}={price!r} is not a price.", remedy="Give dollars.")
+    if stock_bid is not None and stock_ask is not None and stock_bid > stock_ask:
+        raise ConfigurationError(
+            f"The stock's bid {stock_bid:g} is above its ask {stock_ask:g}.",
+            remedy="Give a quote of one moment; a crossed one is a data error.",
+        )
+    for name, cost in (("fees_per_contract", fees_per_contract), ("borrow_rate", borrow_rate)):
+        if not (np.isfinite(cost) and cost >= 0.0):
+            raise ConfigurationError(f"{name}={cost!r} is not a cost.", remedy="Give 0 or more.")
+    return Terms(
+        stock_bid=None if stock_bid is None else float(stock_bid),
+        stock_ask=None if stock_ask is None else float(stock_ask),
+        curve=None if rate is None else RateCurve.of(rate),
+        dividends=None if dividends is None else DividendSchedule.of(dividends),
+        declared_until=(
+            None if declared_until is None else parse_date(declared_until, "declared_until")
+        ),
+        known_until=None if known_until is None else parse_date(known_until, "known_until"),
+        fee=float(fees_per_contract),
+        borrow_rate=float(borrow_rate),
+    )
+
+
+def find_arbitrage(
+    chain: pd.DataFrame,
+    terms: Terms | None = None,
+    *,
+    quote_date: DateLike | None = None,
+    include_statistical: bool = False,
+    include_suspect: bool = True,
+    tick: float | None = None,
+    max_rows: int = MOST,
+) -> pd.DataFrame:
+    """Hold the quotes of one chain against each other, and against the stock.
+
+    Parameters
+    ----------
+    chain : pandas.DataFrame
+        As ``get_option_chain`` gives it, with bids and asks; see
+        :func:`stockdb.options.quotes.executable_quotes` for what is left out.
+    terms : Terms, optional
+        Stock quote, rates, dividends, fees; see :func:`terms_of`. What is not known is not
+        guessed: the tests that need it are skipped.
+    quote_date : date-like, optional
+    include_statistical : bool
+        Also rows that are no arbitrage, labelled ``statistical``.
+    include_suspect : bool
+        False leaves out the rows that rest on a quote which contradicts its chain.
+    tick : float, optional
+        Price step of the options, dollars; by default read off the quotes.
+    max_rows : int
+        Rows of one kind. Of more findings, each sold option (butterflies: each body; boxes:
+        each lower call) keeps its best ones; ``found`` in attrs counts all. Butterflies are
+        looked for with every pair of wings of the body's expiration, and with the cheapest
+        wing at each strike among the later ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Best first: by annualised return, statistical rows below, suspect ones last. Columns:
+        symbol, quote_date, kind, class (``riskless``, ``riskless_declared``, ``conditional``,
+        ``statistical``, ``suspect``), style (``A``, ``E``), legs (list of dicts: contract, side,
+        ratio, type, strike, expiration, dte, bid, ask, fill, sizes, open_interest, volume), edge
+        (dollars a share of one package, ratios counted, fees taken off), edge_per_short (the
+        same for each contract sold in a butterfly or ray, as its inequality is written),
+        capacity (packages that the sizes shown allow; 1 where none is shown), profit (dollars:
+        edge x 100 x capacity), capital (dollars: the debit, or the margin of a credit),
+        annualised ((1 + profit/capital)^(365/dte) - 1; NaN where that has no bound), dte (days
+        to the first expiration of the package), net_debit (dollars a share, before fees), fees
+        (dollars a package), survives_one_tick, flags, suspect_count and suspects (quotes that
+        contradict the chain), largest_dividend (dollars a share that a sold call assigned the
+        night before an ex-date may owe; NaN where dividends are unknown), disclosures,
+        explanation. ``attrs['stockdb']['skipped']`` lists the tests that were not run, and why.
+
+    Raises
+    ------
+    DataError
+        A needed column is missing; more than one underlying; mids in place of quotes.
+
+    Notes
+    -----
+    Merton (1973), "Theory of rational option pricing"; Stoll (1969) for parity with early
+    exercise; Ronn and Ronn (1989) for boxes. Each inequality is written at the ask of what is
+    bought and the bid of what is sold. A margin of a credit is: the difference of strikes that
+    may be owed (slope, short box), half the stock sold short, a put's strike, else what the
+    bought options cost.
+    """
+    terms = terms or Terms()
+    if "symbol" in chain.columns and chain["symbol"].nunique() > 1:
+        raise DataError(
+            "The chain holds more than one underlying.",
+            remedy="Give one symbol's rows at a time, or use scan().",
+        )
+    if not len(chain):
+        return _with_note(_empty(), chain, Suspects.none(), [], {}, {})
+    quotes = executable_quotes(chain, quote_date=quote_date, tick=tick)
+    pairs = two_option_pairs(quotes, terms)
+    suspects = find_suspects(quotes, pairs)
+    findings = [item for item in _all_tests(quotes, terms, pairs, max_rows, include_statistical)]
+    found: dict[str, int] = {}
+    for item in findings:
+        found[item.kind] = found.get(item.kind, 0) + item.total
+    frames = [rows_of(item, quotes, terms, suspects) for item in findings if len(item)]
+    frame = _ranked(pd.concat(frames, ignore_index=True)) if frames else _empty()
+    if not include_suspect:
+        frame = frame[frame["class"] != "suspect"].reset_index(drop=True)
+    dropped = {reason: len(names) for reason, names in quotes.dropped.items()}
+    return _with_note(frame, chain, suspects, _skipped(quotes, terms), dropped, found)
+
+
+def suspect_quotes(chain: pd.DataFrame, *, quote_date: DateLike | None = None) -> pd.DataFrame:
+    """List the quotes of a chain that contradict the rest of it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Worst first: contract, type, strike, expiration, dte, bid, ask, open_interest, volume,
+        conflicts (other quotes it contradicts, those with more conflicts set aside), distance
+        (dollars beyond what its neighbours allow), reason.
+    """
+    quotes = executable_quotes(chain, quote_date=quote_date)
+    suspects = find_suspects(quotes, two_option_pairs(quotes, Terms()))
+    rows = np.flatnonzero(suspects.marked)
+    columns = ["contract", "type", "strike", "expiration", "dte", "bid", "ask"]
+    frame = chain.iloc[quotes.row[rows]][columns].reset_index(drop=True)
+    frame["open_interest"], frame["volume"] = quotes.open_interest[rows], quotes.volume[rows]
+    frame["conflicts"], frame["distance"] = suspects.conflicts[rows], suspects.distance[rows]
+    many, far = suspects.many[rows], suspects.far[rows]
+    frame["reason"] = np.select(
+        [many & far, many],
+        ["contradicts_many, far_from_neighbours", "contradicts_many"],
+        "far_from_neighbours",
+    )
+    return frame.sort_values(["conflicts", "distance"], ascending=False, ignore_index=True)
+
+
+def _all_tests(
+    quotes: Quotes, terms: Terms, pairs: dict[str, Any], most: int, statistical: bool
+) -> Iterator[Found]:
+    yield from two_option_tests(pairs, quotes, terms, most)
+    yield from put_rays(quotes, terms, most)
+    yield from butterfly_tests(quotes, terms, most)
+    yield from call_rays(quotes, terms, most)
+    yield from box_tests(quotes, terms, most, american_short=statistical)
+    yield from parity_tests(quotes, terms)
+    yield from stock_tests(quotes, terms)
+
+
+def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
+    tier = frame["class"].map(_TIER).fillna(0)
+    tier = tier.mask((tier == 0) & (frame["capacity"] == 0), 1)
+    order = np.lexsort((-frame["profit"], -frame["growth"], tier))
+    ranked = frame.iloc[order].reset_index(drop=True)
+    return ranked[list(COLUMNS)]
+
+
+def _empty() -> pd.DataFrame:
+    kinds: dict[str, Any] = dict.fromkeys(COLUMNS, "object")
+    kinds |= dict.fromkeys(("symbol", "kind", "class", "style", "explanation"), "str")
+    kinds |= dict.fromkeys(("capacity", "dte", "suspect_count"), "int64")
+    kinds |= dict.fromkeys(
+        ("edge", "edge_per_short", "profit", "capital", "annualised", "net_debit", "fees"),
+        "float64",
+    )
+    kinds |= {
+        "quote_date": "datetime64[ns]",
+        "survives_one_tick": "bool",
+        "largest_dividend": "float64",
+    }
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
+
+def _skipped(quotes: Quotes, terms: Terms) -> list[dict[str, str]]:
+    """Name the tests that were not run, and why."""
+    missing: list[tuple[tuple[str, ...], str]] = []
+    if terms.curve is None:
+        missing.append((("conversion", "reversal", "long_box", "short_box"), _NO_RATE))
+    if terms.stock_ask is None:
+        missing.append((("conversion", "put_floor", "call_cap", "call_ray"), _NO_STOCK))
+    if terms.stock_bid is None:
+        missing.append((("reversal", "call_floor"), _NO_STOCK))
+    if terms.dividends is None:
+        missing.append((("reversal",), _NO_DIVIDENDS))
+    elif terms.known_until is not None:
+        missing.append((("reversal",), _DIVIDENDS_END.format(terms.known_until)))
+    if quotes.european.any():
+        early = (
+            "calendar",
+            "call_floor",
+            "put_floor",
+            "call_cap",
+            "put_cap",
+            "put_ray",
+            "call_ray",
+        )
+        missing.append((early, _EUROPEAN))
+    if np.isin(quotes.root.astype(str), NO_SPOT).any():
+        missing.append((("conversion", "reversal"), _NO_UNDERLYING))
+    if len(quotes) and not quotes.european.all():
+        missing.append((("short_box",), "American options may be assigned early: never riskless"))
+    reasons: dict[str, list[str]] = {}
+    for tests, reason in missing:
+        for test in tests:
+            reasons.setdefault(test, []).append(reason)
+    return [{"test": test, "reason": "; ".join(why)} for test, why in reasons.items()]
+
+
+def _with_note(
+    frame: pd.DataFrame,
+    chain: pd.DataFrame,
+    suspects: Suspects,
+    skipped: list[dict[str, str]],
+    dropped: dict[str, int],
+    found: dict[str, int],
+) -> pd.DataFrame:
+    note = {
+        **chain.attrs.get(ATTRS, {}),
+        "skipped": skipped,
+        "dropped": dropped,
+        "found": found,
+        "suspect_quotes": int(suspects.marked.sum()),
+        "chain_not_synchronous": bool(suspects.mixed),
+    }
+    if not len(frame):
+        note["empty_reason"] = note.get("empty_reason") or "no test that was run is violated"
+    frame.attrs = {ATTRS: note}
+    return frame
