@@ -21,6 +21,7 @@ from stockdb.access.reference import Reference
 from stockdb.core.cache import open_cache
 from stockdb.core.chains import ChainReader
 from stockdb.core.diagnose import ConnectionReport, diagnose
+from stockdb.core.pinned import PinnedStore, Pins
 from stockdb.core.planner import plan
 from stockdb.core.reader import Reader, ReadPolicy
 from stockdb.core.report import ValidationReport
@@ -41,6 +42,8 @@ class Access:
     Parameters
     ----------
     settings : Settings
+    pins : Pins, optional
+        Reads the objects of a moment gone by, as they were then.
 
     Raises
     ------
@@ -48,9 +51,10 @@ class Access:
         No endpoint is configured.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pins: Pins | None = None) -> None:
         self.settings = settings
-        self.store = ObjectStore(settings)
+        self.pins = pins
+        self.store = ObjectStore(settings) if pins is None else PinnedStore(settings, pins)
         self.cache = open_cache(settings.cache)
         self.reader = Reader(settings, self.store, self.cache)
         self.chains = ChainReader(settings, self.store, self.cache, self.reader.days)
@@ -61,11 +65,11 @@ class Access:
         return f"Access({self.store!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open, (self.settings,)
+        return _open, (self.settings, self.pins)
 
     def history(self, symbol: str, request: HistoryRequest) -> pd.DataFrame:
         """Read one symbol; see :func:`stockdb.access.history.read_history`."""
-        today = dt.datetime.now(dt.UTC).date()
+        today = dt.datetime.now(dt.UTC).date() if self.pins is None else self.pins.today
         return read_history(self.reader, self.reference, self.provenance, symbol, request, today)
 
     def chain(
@@ -212,9 +216,9 @@ def _either(date: DateLike | None, alias: DateLike | None, name: str) -> DateLik
 _opened: dict[bytes, Access] = {}
 
 
-def _open(settings: Settings) -> Access:
+def _open(settings: Settings, pins: Pins | None = None) -> Access:
     """Give a worker process one client per settings, not one per task."""
-    identity = pickle.dumps(settings)
+    identity = pickle.dumps((settings, pins))
     if identity not in _opened:
-        _opened[identity] = Access(settings)
+        _opened[identity] = Access(settings, pins)
     return _opened[identity]

@@ -20,7 +20,7 @@ __all__ = ["calendar_of", "days_without_a_file", "gaps_of", "option_gaps"]
 
 def calendar_of(settings: Settings, frame: pd.DataFrame) -> str:
     """Name the calendar of the dataset that a frame came from; else that of the first bars."""
-    return _dataset(settings, frame).calendar
+    return dataset_of(settings, frame).calendar
 
 
 def gaps_of(
@@ -63,7 +63,7 @@ def gaps_of(
             f"{interval.name} bars have no sessions that could be missing.",
             remedy="Ask for interval='daily' or an intraday interval.",
         )
-    dataset = _dataset(settings, frame)
+    dataset = dataset_of(settings, frame)
     index = pd.DatetimeIndex(frame.index)
     window = _window(request.wanted, dataset, now)
     minutes = interval.minutes if interval.intraday else None
@@ -124,7 +124,7 @@ def _window(wanted: DateRange, dataset: Dataset, now: pd.Timestamp) -> Window:
     return Window(wanted.first_day(dataset.timezone), wanted.last_day(dataset.timezone), now)
 
 
-def _dataset(settings: Settings, frame: pd.DataFrame) -> Dataset:
+def dataset_of(settings: Settings, frame: pd.DataFrame) -> Dataset:
     note = frame.attrs.get(ATTRS)
     names = str(note.get("dataset", "")).split(",") if isinstance(note, dict) else []
     known = [settings.datasets[name] for name in names if name in settings.datasets]

@@ -2,7 +2,16 @@
 
 from stockdb.models.audit import AuditReport, audit
 from stockdb.models.kinds import MODEL_TYPES
+from stockdb.models.manifest import Manifest
 from stockdb.models.prepare import prepare_for_model
 from stockdb.models.splitters import PurgedKFold, WalkForward
 
-__all__ = ["MODEL_TYPES", "AuditReport", "audit", "PurgedKFold", "WalkForward", "prepare_for_model"]
+__all__ = [
+    "MODEL_TYPES",
+    "AuditReport",
+    "Manifest",
+    "audit",
+    "PurgedKFold",
+    "WalkForward",
+    "prepare_for_model",
+]

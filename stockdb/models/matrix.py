@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from stockdb.access.history import warm_start
 from stockdb.access.load import bill, widest_adjustment
 from stockdb.access.parallel import parallel
 from stockdb.access.provenance import ATTRS
-from stockdb.access.quality import calendar_of
+from stockdb.access.quality import dataset_of
 from stockdb.errors import ConfigurationError, DataError, StockDBError
 from stockdb.models.chains import OPTION_INPUTS, option_days
 from stockdb.models.sets import Plan
@@ -25,7 +26,7 @@ from stockdb.processing.nans import REASONS, count_nans
 from stockdb.processing.spec import BARS, Column, Series
 from stockdb.sessions import calendar as exchange_calendar
 from stockdb.sessions import sessions
-from stockdb.types import DateLike, parse_symbol
+from stockdb.types import DateLike, DateRange, parse_symbol
 
 __all__ = ["Part", "Task", "build", "run_here"]
 
@@ -148,10 +149,23 @@ def build(
     for part in parts:
         for known in part.provenance:
             access.provenance.add(known)
-    note = _note(access, parts, plan, request)
+    call = {
+        "symbols": names,
+        "features": plan.named,
+        "labels": list(plan.asked[1]),
+        "start": _text(request.wanted.start),
+        "end": _text(request.wanted.end),
+        "interval": request.interval.name,
+        "adjust": chosen,
+        "rate": rate,
+        "validate": request.validate,
+        "today": str(access.pins.today if access.pins else dt.datetime.now(dt.UTC).date()),
+    }
+    note = _note(access, parts, plan, call)
     if why:
         note["adjustment_reason"] = why
     frame = _stack(parts, plan)
+    note |= {"rows": len(frame), "columns": list(frame.columns)}
     if not len(frame):
         alone = access.history(names[0], request)  # without the bars to warm up on
         note["empty_reason"] = alone.attrs[ATTRS]["empty_reason"]
@@ -163,20 +177,24 @@ def _symbol(part: Part) -> str:
     return part.symbol
 
 
+def _text(stamp: pd.Timestamp | None) -> str | None:
+    return None if stamp is None else stamp.isoformat()
+
+
 # ------------------------------------------------------------------ one symbol
 
 
 def _part(task: Task, symbol: str) -> Part:
     access, request, plan = task.access, task.request, task.plan
-    start = request.wanted.start
     bars, known = _bars(access, symbol, request, plan)
-    notes: dict[str, Any] = {"calendar": calendar_of(access.settings, bars)}
+    dataset = dataset_of(access.settings, bars)
+    notes: dict[str, Any] = {"calendar": dataset.calendar}
     provenance = [known]
     bars.attrs = {}  # pandas would copy them with every step that follows
     if not request.interval.intraday:
         bars, notes["not_a_session"] = _real(bars, notes["calendar"])
     index = pd.DatetimeIndex(bars.index)
-    keep = np.ones(len(index), bool) if start is None else np.asarray(index >= start)
+    keep = _asked(index, request.wanted, dataset.timezone)
     columns = [column for column in plan.computed if not OPTION_INPUTS & set(column.inputs)]
     if any("bill" in column.inputs for column in columns):
         rates, notes["bill"], origin = bill_of(access, index, task.rate)
@@ -217,6 +235,16 @@ def _bars(
     frame = frame.reindex(columns=[*BARS, *(name for name in frame if name not in BARS)])
     frame.attrs = attrs
     return frame, known
+
+
+def _asked(index: pd.DatetimeIndex, wanted: DateRange, timezone: str) -> npt.NDArray[np.bool_]:
+    """Mark the rows that are not there to warm up on."""
+    start = wanted.start if index.tz is not None else wanted.first_day(timezone)
+    if start is None:
+        return np.ones(len(index), bool)
+    if index.tz is not None and start.tzinfo is None:
+        start = start.tz_localize(index.tz, ambiguous=True, nonexistent="shift_forward")
+    return np.asarray(index >= start)
 
 
 def _real(bars: pd.DataFrame, calendar: str) -> tuple[pd.DataFrame, int]:
@@ -355,7 +383,7 @@ def _index(parts: list[Part], rows: list[int]) -> pd.MultiIndex:
     )
 
 
-def _note(access: Access, parts: list[Part], plan: Plan, request: HistoryRequest) -> dict[str, Any]:
+def _note(access: Access, parts: list[Part], plan: Plan, call: dict[str, Any]) -> dict[str, Any]:
     known = {part.symbol: part.provenance[0] for part in parts}
     note = access.provenance.note_all(known)
     reasons: dict[str, int] = {}
@@ -379,7 +407,9 @@ def _note(access: Access, parts: list[Part], plan: Plan, request: HistoryRequest
         "nan": nans,
         "nan_reasons": {name: [count, _REASONS[name]] for name, count in reasons.items()},
         "not_a_session": sum(part.notes.get("not_a_session", 0) for part in parts),
-        "objects": json.dumps(_objects(parts), sort_keys=True),  # one string: copied for nothing
+        # Texts: pandas copies attrs with every column, and a text is copied for nothing.
+        "objects": json.dumps(_objects(parts), sort_keys=True),
+        "call": json.dumps(call, sort_keys=True),
         "unpinned": _unpinned(parts),
     }
     for name in ("bill", "chains"):

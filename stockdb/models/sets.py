@@ -88,6 +88,14 @@ class Plan:
         return (*self.columns, *self.labels)
 
     @property
+    def named(self) -> list[str] | None:
+        """What names it all, sets by their version; None where functions or columns were given."""
+        items = self.asked[0]
+        if not all(isinstance(item, str) for item in items):
+            return None
+        return [_named(item)[0] or item for item in items]
+
+    @property
     def warmup(self) -> int | None:
         """Bars to load on top; None means all: how many a caller's function needs is unknown."""
         if any(own.warmup is None for own in self.own):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import pandas as pd
 
 from stockdb.access import Access
 from stockdb.access.load import bars
+from stockdb.errors import ConfigurationError
 from stockdb.models.audit import AuditReport, audit
+from stockdb.models.manifest import Manifest, freeze, rebuild
 from stockdb.models.matrix import build
 from stockdb.models.prepare import prepare_for_model
 from stockdb.models.prepared import Prepared
@@ -49,7 +52,7 @@ class UnifiedDataInterface:
 
     def get_feature_matrix(
         self,
-        symbols: str | Iterable[str],
+        symbols: str | Iterable[str] | None = None,
         features: Any = None,
         start: DateLike | None = None,
         end: DateLike | None = None,
@@ -63,6 +66,7 @@ class UnifiedDataInterface:
         max_age: float | None = None,
         offline: bool = False,
         allow_stale: bool = False,
+        as_of: Manifest | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     ) -> pd.DataFrame:
         """Compute features and labels of many symbols.
 
@@ -93,6 +97,11 @@ class UnifiedDataInterface:
             Another joblib backend is chosen with ``joblib.parallel_config`` around the call.
         validate, max_age, offline, allow_stale
             As for ``get_historical_data``.
+        as_of : Manifest, mapping or path, optional
+            What :meth:`freeze` made: builds the same bytes again, from the same versions of
+            the same objects. All else comes from the manifest; ``symbols``, ``start``, ``end``
+            and the like are not to be given, ``features`` only where functions or columns of
+            your own were.
 
         Returns
         -------
@@ -111,10 +120,22 @@ class UnifiedDataInterface:
         ConfigurationError
             An unknown feature, set or label; says which ones are spelt alike.
         DataError
-            A feature function gives another index, or no numbers.
+            A feature function gives another index, or no numbers; with ``as_of``, the same
+            objects gave other numbers (names the libraries that have changed).
+        ObjectChangedError
+            With ``as_of``: names the objects that have changed and are not kept.
         RangeError, UnavailableError ...
             As for ``get_historical_data``.
         """
+        if as_of is not None:
+            if any(value is not None for value in (symbols, start, end, labels, rate)):
+                raise ConfigurationError(
+                    "as_of says which symbols, dates and labels.",
+                    remedy="Give as_of alone, and features where they are your own.",
+                )
+            return rebuild(self._access, Manifest.load(as_of), features, max_workers)
+        if symbols is None:
+            raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
         plan = make_plan(features, labels)
         return build(
             self._access,
@@ -164,6 +185,34 @@ class UnifiedDataInterface:
         return prepare_for_model(
             features, model_type, label, seq_len, split_dates, embargo, seed, **options
         )
+
+    def freeze(
+        self, features: pd.DataFrame, path: str | os.PathLike[str] | None = None
+    ) -> Manifest:
+        """Write down what a feature matrix was made of.
+
+        Parameters
+        ----------
+        features : pandas.DataFrame
+            As :meth:`get_feature_matrix` returned it.
+        path : str or path, optional
+            JSON file to write.
+
+        Returns
+        -------
+        Manifest
+            ``get_feature_matrix(as_of=manifest)`` builds the same bytes again, or says which
+            object has changed. Where the bucket keeps versions, the old ones are read.
+
+        Raises
+        ------
+        DataError
+            The frame has lost its note, or was changed.
+        """
+        manifest = freeze(features, self._access.store.bucket)
+        if path is not None:
+            manifest.save(path)
+        return manifest
 
     def audit(self, function: Any, data: Any, **options: Any) -> AuditReport:
         """Look for leaks in a feature function; see ``stockdb.models.audit``.
