@@ -18,6 +18,8 @@ from stockdb.processing.evaluate import evaluate
 from stockdb.processing.indicators import indicators
 from stockdb.processing.labels import forward_return
 from stockdb.sessions import sessions
+from tests.contract.test_options_flow import DAYS as DATES
+from tests.contract.test_options_flow import STOCK, day_file, side
 from tests.unit.processing.bars import bars
 
 NAMES = ("AAPL", "GOOGL", "MSFT")
@@ -237,3 +239,43 @@ def test_audit_of_bars_that_it_reads(unified: Any) -> None:
     assert several.ok, str(several)
     with pytest.raises(SymbolNotFoundError):
         unified.audit(centred, ["AAPL", "NONE"])
+
+
+def test_options_where_chains_exist(make_bucket: Any, client_factory: Any) -> None:
+    files = {
+        f"options-complete/{DATES[n]:%Y-%m-%d}options.csv": day_file(n, ("AAA",)) for n in range(45)
+    }
+    files |= {f"stocks-2010-2025/{name}.csv": csv(STOCK) for name in ("AAA", "CCC")}
+    unified = client_factory(make_bucket(files)).create_unified_interface()
+    frame = unified.get_feature_matrix(["CCC", "AAA"], ["rsi_14", "options"], start="2020-01-01")
+    names = ["pcr_vol", "pcr_oi", "pcr_dollar", "vol_oi", "unusual"]
+    assert list(frame.columns[:6]) == ["rsi_14", *names]
+    own = frame.loc["AAA"]
+    real = [date for date in DATES if date in own.index]  # one is a holiday
+    assert len(real) == 44
+    quoted = own.loc[real]
+    assert quoted[names[:-1]].notna().all().all()
+    assert own.drop(index=real)[names].isna().all().all()
+    assert frame.loc["CCC", names].isna().all().all()
+    for number, date in enumerate(DATES):
+        if date in own.index:
+            traded = [side(number, kind, 0) for kind in ("put", "call")]
+            assert quoted.loc[date, "pcr_vol"] == pytest.approx(traded[0] / traded[1], rel=1e-6)
+    assert list(quoted.index[quoted["unusual"] == 1.0]) == [DATES[40]]
+    note = frame.attrs["stockdb"]
+    missing = len(own) - 44 + len(frame.loc["CCC"])
+    assert note["nan"]["pcr_vol"] == missing
+    assert note["nan_reasons"]["no_chain"][0] == 5 * missing
+    assert (
+        note["chains"]["CCC"]["days"] == 0
+        and "None of the newest" in note["chains"]["CCC"]["reason"]
+    )
+    assert sum(key.startswith("options-complete/") for key in json.loads(note["objects"])) >= 44
+    frozen = unified.freeze(frame)
+    pd.testing.assert_frame_equal(unified.get_feature_matrix(as_of=frozen), frame)
+    part = unified.get_feature_matrix("AAA", "options", start=DATES[38], labels=())
+    pd.testing.assert_frame_equal(
+        part,
+        frame.loc[["AAA"]][names].loc[(slice(None), slice(DATES[38], None)), :],
+        check_flags=False,
+    )
