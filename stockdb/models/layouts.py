@@ -15,10 +15,10 @@ from stockdb.models.windows import Windows, run_lengths
 
 __all__ = [
     "Gather",
+    "Imputer",
     "Panel",
     "Series",
     "defined",
-    "impute",
     "longest_runs",
     "own_labels",
     "panel",
@@ -168,27 +168,47 @@ def vocabulary(rows: Rows, train: Array) -> tuple[tuple[str, ...], Array]:
     return tuple(s for s, is_known in zip(rows.symbols, known, strict=True) if is_known), numbers
 
 
-def impute(values: Array, names: tuple[str, ...], train: Array) -> tuple[Array, tuple[str, ...]]:
-    """Fill NaN with the training median, and say so in one more column.
+@dataclass(frozen=True, slots=True, eq=False)
+class Imputer:
+    """Fills NaN with the training median, and says so in one more column.
 
-    An indicator is made for every column with a missing value in a training row; a column
-    that lacks values only later is filled alone: no model could have learnt its indicator.
+    Attributes
+    ----------
+    medians : numpy.ndarray of float32, shape (features,)
+        NaN where no training row has a value: the scaler refuses such a column by name.
+    flagged : tuple of int
+        Columns with an indicator: those that lack values in training rows. A column that lacks
+        them only later is filled alone: no model could have learnt its indicator.
     """
-    extra = []
-    for column, name in enumerate(names):
-        missing = np.isnan(values[:, column])
-        if not missing.any():
-            continue
-        sample = values[train, column]
-        if np.isnan(sample).any():
-            extra.append((f"{name}_missing", missing.astype(np.float32)))
-        known = sample[~np.isnan(sample)]
-        if len(known):  # a column without any is refused by the scaler, by name
-            values[missing, column] = np.median(known.astype(np.float64))
-    if not extra:
-        return values, names
-    wide = np.column_stack([values, *(flag for _, flag in extra)])
-    return wide, (*names, *(name for name, _ in extra))
+
+    medians: Array
+    flagged: tuple[int, ...]
+
+    @classmethod
+    def fit(cls, values: Array, train: Array) -> Imputer:
+        """Look at the training rows, and at no other."""
+        medians = np.full(values.shape[1], np.nan, np.float32)
+        flagged = []
+        for column in range(values.shape[1]):
+            sample = values[train, column]
+            known = sample[~np.isnan(sample)]
+            if len(known) < len(sample):
+                flagged.append(column)
+            if len(known):
+                medians[column] = np.median(known.astype(np.float64))
+        return cls(medians, tuple(flagged))
+
+    def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Name the columns and, behind them, the indicators."""
+        return (*names, *(f"{names[column]}_missing" for column in self.flagged))
+
+    def fill(self, values: Array) -> Array:
+        """Fill an array that nobody else holds; the result has the indicators as well."""
+        missing = np.isnan(values)
+        flags = missing[:, list(self.flagged)].astype(np.float32)
+        for column, median in enumerate(self.medians):
+            values[missing[:, column], column] = median
+        return np.column_stack([values, flags]) if self.flagged else values
 
 
 def own_labels(rows: Rows, returns: pd.Series[Any], *, panel: bool) -> Labels:

@@ -162,6 +162,7 @@ def prepare_for_model(
         dropped=ledger.dropped,
         parameters=parameters,
         seed=seed,
+        imputer=made.imputer,
         _measure=lambda: fingerprint(
             parameters, [rows.sessions.asi8, rows.code, rows.day, *made.arrays()], objects, spec
         ),
@@ -210,6 +211,7 @@ class _Made:
     scaler: Scaler
     names: tuple[str, ...]
     symbols: tuple[str, ...]
+    imputer: layouts.Imputer | None = None
     shared: list[Array] = field(default_factory=list)
 
     def arrays(self) -> list[Array]:
@@ -230,9 +232,10 @@ def _samples(work: _Work) -> _Made:
     segment = work.plan.segment(rows.day)
     places = [np.flatnonzero(ledger.left & (segment == part)).astype(np.int32) for part in range(3)]
     _demand_samples(places[0], ledger)
-    values, names = rows.values, rows.names
+    values, names, imputer = rows.values, rows.names, None
     if kind.missing == "impute":
-        values, names = layouts.impute(values, names, places[0])
+        imputer = layouts.Imputer.fit(values, places[0])
+        values, names = imputer.fill(values), imputer.names(names)
     scaler = fit_scaler(kind.scaling, values, places[0], names)
     scaler.transform_in_place(values)
     values.flags.writeable = False
@@ -244,7 +247,7 @@ def _samples(work: _Work) -> _Made:
         values, work.seq_len if kind.layout == "window" else None, kind.channels_first
     )
     segments = [Segment(base, place, layout, kind.masked, work.seed) for place in places]
-    return _Made(segments, scaler, names, symbols, [values])
+    return _Made(segments, scaler, names, symbols, imputer, [values])
 
 
 def _drop_windows(work: _Work) -> None:

@@ -8,11 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stockdb.models.fingerprint import Fingerprint
 from stockdb.models.kinds import ModelKind
+from stockdb.models.layouts import Imputer
 from stockdb.models.rows import Array
 from stockdb.models.scalers import Scaler
+from stockdb.models.segments import Segment
 
 __all__ = ["Prepared"]
 
@@ -37,6 +40,8 @@ class Prepared:
         samples they are all rows of the frame; arima_garch and rl count rows likewise.
     parameters : dict
     seed : int
+    imputer : Imputer or None
+        Training medians, for ``linear``.
     """
 
     model_type: str
@@ -50,6 +55,7 @@ class Prepared:
     dropped: dict[str, int]
     parameters: dict[str, Any]
     seed: int
+    imputer: Imputer | None
     _measure: Callable[[], Fingerprint] = field(repr=False)
 
     def __repr__(self) -> str:
@@ -90,6 +96,34 @@ class Prepared:
         if self.kind.channels_first:
             return self.scaler.inverse_transform(values.swapaxes(-1, -2)).swapaxes(-1, -2)
         return self.scaler.inverse_transform(values)
+
+    def transform(self, features: pd.DataFrame) -> Segment:
+        """Make inputs of other rows, as training saw them: for a forecast, today's.
+
+        Parameters
+        ----------
+        features : pandas.DataFrame
+            MultiIndex (symbol, date), with the feature columns that were trained on. Labels are
+            not needed. A window needs ``seq_len`` rows: give so many before the first one that
+            counts.
+
+        Returns
+        -------
+        Segment
+            One sample for each row whose inputs are complete, ascending by symbol and date; X,
+            index, symbol_id (0 for a symbol that training did not know), mask, ``batches()``. y
+            is NaN. Scaler, medians and vocabulary are those of training.
+
+        Raises
+        ------
+        ConfigurationError
+            A feature column is missing, or the model type has no samples (arima_garch, rl).
+        DataError
+            As for ``prepare_for_model``.
+        """
+        from stockdb.models.serving import inputs_of
+
+        return inputs_of(self, features)
 
     def to_torch(self) -> dict[str, Any]:
         """Give ``torch.utils.data.Dataset`` objects by segment.
