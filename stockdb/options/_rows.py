@@ -43,6 +43,8 @@ def rows_of(found: Found, quotes: Quotes, terms: Terms, suspects: Suspects) -> p
         annualised = np.expm1(365.0 * growth)
     annualised[~np.isfinite(annualised)] = np.nan
     marked = (suspects.marked[at] & options).sum(axis=1)
+    if suspects.stock:
+        marked += (~options).sum(axis=1)
     if suspects.mixed:  # no leg of it can be trusted
         marked = np.where(marked > 0, marked, options.sum(axis=1))
     european = quotes.european[at[np.arange(len(found)), options.argmax(axis=1)]]
@@ -71,7 +73,9 @@ def rows_of(found: Found, quotes: Quotes, terms: Terms, suspects: Suspects) -> p
             "suspect_count": marked,
             "suspects": _objects(_names(found, quotes, suspects)),
             "largest_dividend": dividend,
-            "disclosures": _objects(_disclosures(found, terms, dividend, european)),
+            "disclosures": _objects(
+                _disclosures(found, terms, dividend, european, _earned(found, quotes, debit, dte))
+            ),
             "explanation": [
                 sentence(found.kind, quotes.symbol, row, gain)
                 for row, gain in zip(legs, edge, strict=True)
@@ -214,6 +218,7 @@ def _flags(
         "contradicts_many": (suspects.many[at] & options).any(axis=1),
         "far_from_neighbours": (suspects.far[at] & options).any(axis=1),
         "chain_not_synchronous": np.full(len(found), suspects.mixed),
+        "stock_not_synchronous": ~options.all(axis=1) & suspects.stock,
     }
     if found.klass == "statistical" and STOCK in found.legs[:1]:
         marks["implied_spot"] = np.full(len(found), True)
@@ -227,12 +232,27 @@ def _flags(
 
 
 def _names(found: Found, quotes: Quotes, suspects: Suspects) -> list[list[str]]:
-    marked = np.append(suspects.marked, False)  # the stock, row -1, is not of the chain
-    named = np.append(quotes.contract, "")
+    marked = np.append(suspects.marked, suspects.stock)  # the stock is row -1
+    named = np.append(quotes.contract, quotes.symbol)
     return [[named[leg] for leg in row if marked[leg]] for row in found.legs]
 
 
-def _disclosures(found: Found, terms: Terms, dividend: Floats, european: Bools) -> list[list[str]]:
+def _earned(found: Found, quotes: Quotes, debit: Floats, dte: Ints) -> Floats:
+    """Give the rate a year at which a locked package lends or borrows; NaN for others."""
+    if found.kind in ("conversion", "reversal"):
+        face = quotes.strike[found.legs[:, 1]]
+    elif found.kind in ("long_box", "short_box"):
+        face = quotes.strike[found.legs[:, 1]] - quotes.strike[found.legs[:, 0]]
+    else:
+        return np.full(len(found), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate: Floats = np.log(face / np.abs(debit)) * 365.0 / dte
+    return rate
+
+
+def _disclosures(
+    found: Found, terms: Terms, dividend: Floats, european: Bools, earned: Floats
+) -> list[list[str]]:
     """Name what the guarantee leaves out, a list of sentences a row."""
     always: list[str] = []
     if found.kind in ("conversion", "reversal", "long_box", "short_box") or found.klass in (
@@ -250,9 +270,12 @@ def _disclosures(found: Found, terms: Terms, dividend: Floats, european: Bools) 
         always.append("Rests on the dividends given being paid as given.")
     if found.kind == "short_box" and found.klass == "statistical":
         always.append("Either sold option may be assigned early, which costs the interest.")
+    verb = "pays" if found.kind in ("reversal", "short_box") else "earns"
     texts = []
-    for owed, cash_settled in zip(dividend, european, strict=True):
+    for owed, cash_settled, rate in zip(dividend, european, earned, strict=True):
         row = list(always)
+        if np.isfinite(rate):
+            row.append(f"Before fees and dividends it {verb} {rate:.2%} a year.")
         if np.isnan(owed):
             row.append(
                 "A sold call assigned the night before an ex-date owes the dividend unless the "

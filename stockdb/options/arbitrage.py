@@ -16,7 +16,7 @@ from stockdb.options._rows import COLUMNS, rows_of
 from stockdb.options._verticals import put_rays, two_option_pairs, two_option_tests
 from stockdb.options.market import DividendSchedule, RateCurve
 from stockdb.options.quotes import Quotes, executable_quotes
-from stockdb.options.suspects import Suspects, find_suspects
+from stockdb.options.suspects import Suspects, find_suspects, judge_stock
 from stockdb.types import DateLike, parse_date
 
 __all__ = ["find_arbitrage", "suspect_quotes", "terms_of"]
@@ -150,7 +150,8 @@ def find_arbitrage(
     quotes = executable_quotes(chain, quote_date=quote_date, tick=tick)
     pairs = two_option_pairs(quotes, terms)
     suspects = find_suspects(quotes, pairs)
-    findings = [item for item in _all_tests(quotes, terms, pairs, max_rows, include_statistical)]
+    findings = list(_all_tests(quotes, terms, pairs, max_rows, include_statistical))
+    suspects = judge_stock(suspects, findings, quotes, terms)
     found: dict[str, int] = {}
     for item in findings:
         found[item.kind] = found.get(item.kind, 0) + item.total
@@ -273,7 +274,8 @@ def _with_note(
         "dropped": dropped,
         "found": found,
         "suspect_quotes": int(suspects.marked.sum()),
-        "chain_not_synchronous": bool(suspects.mixed),
+        "chain_not_synchronous": suspects.mixed,
+        "stock_not_synchronous": suspects.stock,
     }
     if not len(frame):
         note["empty_reason"] = note.get("empty_reason") or "no test that was run is violated"

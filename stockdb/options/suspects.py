@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from stockdb.options._packages import SELL, STOCK, Found, Terms, per_share
 from stockdb.options._parity import pairs_of_strikes
 from stockdb.options._verticals import books
 from stockdb.options.quotes import Bools, Floats, Ints, Quotes
 
-__all__ = ["Suspects", "find_suspects"]
+__all__ = ["Suspects", "find_suspects", "judge_stock"]
 
 MANY: Final = 5  # quotes that one quote contradicts
 FAR_SPREADS: Final = 4.0  # times its neighbours' spread
 FAR_LEVEL: Final = 0.01  # of the level of the underlying
 MIXED_SHARE: Final = 0.015  # of the quotes: then the chain was not quoted at one moment
 MIXED_LEAST: Final = 8
+STOCK_SHARE: Final = 0.01  # of the quotes (and at least `MANY`) that contradict the stock's
+RATE_DOUBT: Final = 0.01  # a year: what parity is off by this is the rate's fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Suspects:
         0 where it does not, NaN without neighbours.
     many, far : numpy.ndarray
         bool: marked for the one or the other.
+    stock : bool
+        The stock's quote contradicts many options: it is of another moment.
     mixed : bool
         So many quotes are marked that the chain was not quoted at one moment: no row of it
         can be trusted.
@@ -44,6 +50,7 @@ class Suspects:
     many: Bools
     far: Bools
     mixed: bool
+    stock: bool = False
 
     @classmethod
     def none(cls) -> Suspects:
@@ -90,6 +97,35 @@ def find_suspects(quotes: Quotes, pairs: dict[str, tuple[Ints, Ints]]) -> Suspec
         conflicts = _set_aside(short, long, count, 1)
         many = conflicts >= 1
     return Suspects(conflicts, distance, many, far, mixed)
+
+
+def judge_stock(
+    suspects: Suspects, findings: Iterable[Found], quotes: Quotes, terms: Terms
+) -> Suspects:
+    """Mark the stock's quote where many options that are not marked contradict it.
+
+    Notes
+    -----
+    Counted are the sold options of rays and caps, the options of floors, and the calls of
+    conversions and reversals whose edge a rate `RATE_DOUBT` away would not explain.
+    """
+    against: set[int] = set()
+    for found in findings:
+        if not len(found) or not (found.legs == STOCK).any():
+            continue
+        options = found.legs != STOCK
+        at = np.where(options, found.legs, 0)
+        edge, _ = per_share(found, quotes, terms)
+        if found.kind in ("conversion", "reversal"):
+            strike, years = quotes.strike[at[:, 1]], quotes.years[at[:, 1]]
+            edge = edge - RATE_DOUBT * strike * years
+        clean = ~(suspects.marked[at] & options).any(axis=1) & (edge > 0.0)
+        column = 1
+        if found.kind == "call_ray":
+            column = found.sides.index(SELL)
+        against |= set(found.legs[clean, column].tolist())
+    stock = len(against) >= max(MANY, STOCK_SHARE * len(quotes))
+    return replace(suspects, stock=stock)
 
 
 def _set_aside(short: Ints, long: Ints, count: int, least: int) -> Ints:
