@@ -93,15 +93,23 @@ class TestWithoutVersions:
             put(s3, bucket, f"stocks-2010-2025/{name}.csv", csv(HELD[name]))
         pd.testing.assert_frame_equal(of(client, as_of=manifest), frame, check_exact=True)
 
-    def test_what_came_later_is_not_read(self, client: Any, bucket: str, s3: Any) -> None:
+    def test_what_came_later_is_not_read(
+        self, client: Any, bucket: str, s3: Any, client_factory: Any
+    ) -> None:
         unified = client.create_unified_interface()
-        frame = unified.get_feature_matrix(NAMES)
+        frame = unified.get_feature_matrix(NAMES, ["default", "tsmom_pos"])
         manifest = unified.freeze(frame)
         assert frame.attrs["stockdb"]["adjustment"] == "splits"
+        assert frame["tsmom_pos"].notna().sum() > 1000
         put(s3, bucket, "reference/dividends.csv", b"symbol,ex_date,amount\nMSFT,2016-06-01,2.0\n")
         put(s3, bucket, "stocks-2010-2025/NEW.csv", csv(HELD["AAPL"]))
-        again = of(client, as_of=manifest)
+        rates = "".join(f"{day:%Y-%m-%d},30.0\n" for day in HELD["AAPL"].index)
+        put(s3, bucket, "reference/treasury.csv", b"date,3_mo\n" + rates.encode())
+        fresh = client_factory(bucket)
+        again = of(fresh, as_of=manifest)
         pd.testing.assert_frame_equal(again, frame, check_exact=True)
+        now = of(fresh, symbols=NAMES, features="tsmom_pos")
+        assert not now["tsmom_pos"].equals(frame["tsmom_pos"])
 
     def test_it_is_the_same_day(self, client: Any) -> None:
         """The split of June 2017 had not happened on the first of May."""
@@ -154,6 +162,9 @@ class TestVersions:
             for some in (client, fresh):
                 again = of(some, as_of=manifest)
                 pd.testing.assert_frame_equal(again, frame, check_exact=True)
+            with joblib.parallel_config("loky", n_jobs=2):  # workers know the versions, too
+                again = of(clients(store.bucket), as_of=manifest)
+            pd.testing.assert_frame_equal(again, frame, check_exact=True)
             now = of(fresh, symbols=["AAPL", "MSFT"])
             assert not now.equals(frame.loc[["AAPL", "MSFT"]])
             key = "stocks-2010-2025/MSFT.csv"

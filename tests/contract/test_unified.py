@@ -156,6 +156,7 @@ class TestMatrix:
         wanted = (close / close.rolling(50).mean()).loc["2017-12-01":]
         np.testing.assert_allclose(frame.loc["MSFT", "over_mean"], wanted, rtol=1e-6)
         assert frame["inf"].isna().all()
+        assert frame.attrs["stockdb"]["nan"]["inf"] == len(frame)
         assert frame.attrs["stockdb"]["warmup"]["needed"] is None
         few = unified.get_feature_matrix(NAMES, [Own.of(over_mean, 60)], start="2017-12-01")
         assert few.attrs["stockdb"]["warmup"] == {"needed": 60, "least_there": 74}

@@ -230,6 +230,14 @@ class TestAlignment:
         assert kept + sum(found.dropped.values()) == len(frame)
         assert all(count > 0 for count in found.dropped.values())
 
+    def test_what_is_purged_and_what_is_embargoed(self, frame: pd.DataFrame) -> None:
+        """y_fwd_5 of t reads t+6: six rows of each symbol reach over, five more come too near."""
+        found = prepared(frame, "xgboost")
+        # AAA, BBB and CCC at both borders (28 May and 13 September), DDD (October on) at none.
+        assert found.dropped["purged"] == 6 * 3 * 2
+        assert found.dropped["embargo"] == 5 * 3 * 2
+        assert "embargo" not in prepared(frame, "xgboost", embargo=0).dropped
+
     @supervised
     def test_vocabulary_is_of_the_training_rows(self, frame: pd.DataFrame, model: str) -> None:
         found = prepared(frame, model)
