@@ -53,7 +53,7 @@ class Scheme:
     outer: int
 
 
-FAST: Final = Scheme(12, 16, 8, 32)
+FAST: Final = Scheme(8, 14, 6, 28)
 ACCURATE: Final = Scheme(24, 40, 16, 128)
 
 

@@ -25,7 +25,8 @@ Indices = npt.NDArray[np.int64]
 SIGMA_RANGE: Final = (0.008, 6.0)  # of the tables; each panel spans a factor of about five
 _PANELS: Final = 4
 _NODES: Final = 12
-SHARED: Final = 8  # options from which on a table pays
+SHARED: Final = 8  # options of a market from which on tables may pay
+_FEWEST: Final = 4  # options of a table from which on it pays
 _BUMP: Final = 1e-6  # of ln sigma, r and q
 
 
@@ -77,7 +78,8 @@ class Fronts:
 
     def at(self, rows: Indices, sigma: Floats, *, vega: bool = False, rates: bool = False) -> Front:
         """Boundaries of some of the options at these volatilities, and derivatives on request."""
-        tabled = self._shared[rows] & (sigma >= SIGMA_RANGE[0]) & (sigma <= SIGMA_RANGE[1])
+        cell = self._cells(rows, sigma)
+        tabled = cell >= 0
         if not tabled.any():
             return self._solve(self.r[rows], self.q[rows], sigma, self.T[rows], vega, rates)
         shape = (len(rows), self.scheme.outer + 1)
@@ -87,7 +89,7 @@ class Fronts:
             np.empty(shape) if rates else None,
             np.empty(shape) if rates else None,
         )
-        self._interpolate(rows, sigma, np.flatnonzero(tabled), result)
+        self._interpolate(cell, sigma, np.flatnonzero(tabled), result)
         rest = np.flatnonzero(~tabled)
         if len(rest):
             apart = rows[rest]
@@ -118,14 +120,24 @@ class Fronts:
             by_q = (boundary(r, q + _BUMP, sigma, T, scheme) - log) / _BUMP
         return Front(log, slope, by_r, by_q)
 
-    def _interpolate(self, rows: Indices, sigma: Floats, which: Indices, result: Front) -> None:
-        place = (np.log(sigma[which]) - _LOW) / _SPAN
-        panel = np.clip(place.astype(np.int64), 0, _PANELS - 1)
-        cell = self._group[rows[which]] * _PANELS + panel
+    def _cells(self, rows: Indices, sigma: Floats) -> Indices:
+        """Table of each option; -1 where none pays: few options need it that has not been made."""
+        panel = np.floor((np.log(sigma) - _LOW) / _SPAN)
+        inside = self._shared[rows] & (panel >= 0) & (panel < _PANELS)
+        cell = np.where(inside, self._group[rows] * _PANELS + panel.astype(np.int64), -1)
+        known, place, counts = np.unique(cell, return_inverse=True, return_counts=True)
+        pays = (counts >= _FEWEST) | [divmod(int(key), _PANELS) in self._tables for key in known]
+        result: Indices = np.where(pays[place], cell, -1)
+        return result
+
+    def _interpolate(self, cell: Indices, sigma: Floats, which: Indices, result: Front) -> None:
+        cell = cell[which]
         order = np.argsort(cell, kind="stable")
         edges = np.flatnonzero(np.diff(cell[order], prepend=-1, append=-1))
         cells = [divmod(int(cell[order[begin]]), _PANELS) for begin in edges[:-1]]
         self._fill([key for key in cells if key not in self._tables])
+        place = (np.log(sigma[which]) - _LOW) / _SPAN
+        panel = cell % _PANELS
         weights, slopes = _weights(place[order] - panel[order])
         scale = sigma[which][order][:, None]
         target = which[order]

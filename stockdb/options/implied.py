@@ -14,7 +14,7 @@ from stockdb.options.american import Scheme
 from stockdb.options.pricing import Early, Greeks, scheme_for, sensitivities, shaped, values
 from stockdb.options.terms import Terms, terms
 
-__all__ = ["REASONS", "Implied", "implied_greeks", "implied_vol"]
+__all__ = ["REASONS", "Implied", "implied_greeks", "implied_of", "implied_vol"]
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -123,7 +123,6 @@ class Implied(NamedTuple):
     greeks: Greeks
 
 
-@np.errstate(all="ignore")
 def implied_greeks(
     S: Any,
     K: Any,
@@ -152,22 +151,30 @@ def implied_greeks(
         As of :func:`stockdb.options.price`.
     """
     known, value = terms(S, K, T, r, q, price, option_type, style, dividends)
+    found = implied_of(known, value)
+    return Implied(
+        shaped(found.sigma, known.shape),
+        shaped(found.reason, known.shape),
+        Greeks(
+            **{name: shaped(column, known.shape) for name, column in dict(found.greeks).items()}
+        ),
+    )
+
+
+@np.errstate(all="ignore")
+def implied_of(known: Terms, value: Floats, scheme: Scheme | None = None) -> Implied:
+    """Do the same for options that are broadcast already; all arrays 1-D."""
     result, codes = np.full(len(value), np.nan), np.full(len(value), _BAD)
     columns = {item.name: np.full(len(value), np.nan) for item in fields(Greeks)}
     good = np.flatnonzero(known.usable & np.isfinite(value) & (value >= 0.0))
     part = known.at(good)
-    scheme = scheme_for(part)
-    early = Early(part, scheme, rates=True)
-    result[good], codes[good] = solve(part, value[good], scheme, early)
-    defined = np.isfinite(result[good])
-    found = sensitivities(part, result[good], scheme, early, only=defined)
+    finely = scheme or scheme_for(part)
+    early = Early(part, finely, rates=True)
+    result[good], codes[good] = solve(part, value[good], finely, early)
+    found = sensitivities(part, result[good], finely, early, only=np.isfinite(result[good]))
     for name, column in columns.items():
         column[good] = found[name]
-    return Implied(
-        shaped(result, known.shape),
-        shaped(words(codes), known.shape),
-        Greeks(**{name: shaped(column, known.shape) for name, column in columns.items()}),
-    )
+    return Implied(result, words(codes), Greeks(**columns))
 
 
 def solve(
