@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from minio_data_integration import MinIODataIntegration
 from stockdb.doors.arbitrage import ArbitrageMethods
+from stockdb.doors.numbers import NumberMethods
 from stockdb.settings import Leaps
 
 if TYPE_CHECKING:  # loaded with the first client
@@ -14,8 +15,8 @@ if TYPE_CHECKING:  # loaded with the first client
 __all__ = ["LEAPSDataIntegration"]
 
 
-class LEAPSDataIntegration(ArbitrageMethods):
-    """LEAPS out of the same bucket and cache: searches at prices that can be traded at.
+class LEAPSDataIntegration(NumberMethods, ArbitrageMethods):
+    """LEAPS out of the same bucket and cache: numbers, and searches at prices that can be traded.
 
     Parameters
     ----------

@@ -146,8 +146,11 @@ def _pairs(quotes: Quotes, group: Indices, spot: float, most: int) -> _Pairs:
     both["far"] = np.abs(np.log(both["K"] / spot)) + 1.0 * (both["wide"] | both["wide_put"])
     both = both.sort_values(["group", "far"], kind="stable")
     both = both[both.groupby("group").cumcount() < most]
-    columns = [both[name].to_numpy(np.float64) for name in ("K", "T", "mid", "mid_put", "half")]
-    return _Pairs(both["group"].to_numpy(np.int64), *columns, both["american"].to_numpy(bool))
+    K, years, call, put, half_spread = (
+        both[name].to_numpy(np.float64) for name in ("K", "T", "mid", "mid_put", "half")
+    )
+    american = both["american"].to_numpy(bool)
+    return _Pairs(both["group"].to_numpy(np.int64), K, years, call, put, half_spread, american)
 
 
 def _settle(
@@ -234,7 +237,8 @@ def _flat_rate(pairs: _Pairs, apart: Floats) -> float:
 def _median(group: Indices, values: Floats, count: int) -> Floats:
     """Median by group; NaN without a value."""
     found = pd.Series(values).groupby(group).median()
-    return found.reindex(range(count)).to_numpy(np.float64)
+    result: Floats = np.asarray(found.reindex(range(count)), dtype=np.float64)
+    return result
 
 
 def _table(

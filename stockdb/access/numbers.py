@@ -1,0 +1,164 @@
+"""Chains that are read, with their numbers: the stock's price and the rates joined to them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from stockdb.access.access import Access
+from stockdb.access.market import read_market
+from stockdb.access.provenance import ATTRS
+from stockdb.errors import ConfigurationError, DataError, NotFoundError
+from stockdb.options.chain import COLUMNS, enrich
+from stockdb.options.forwards import implied_spot
+from stockdb.options.market import DividendSchedule, RateCurve
+from stockdb.options.quotes import executable_quotes
+
+__all__ = ["NumbersRequest", "with_numbers"]
+
+_APART: Final = 0.03  # a close this far from what parity implies is of another moment or basis
+_UNITS: Final = {
+    "theta": "dollars a calendar day",
+    "vega": "dollars a vol point",
+    "iv": "1.00 = 100 %",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersRequest:
+    """What a caller says of the market; the rest comes from the bucket."""
+
+    spot: float | None = None
+    rate: Any = None
+    dividends: Any = None
+    q: float | None = None
+
+
+def with_numbers(
+    access: Access, chain: pd.DataFrame, wanted: NumbersRequest, keep: Any = None
+) -> pd.DataFrame:
+    """Add the numbers to a chain, or to the chains of many days.
+
+    Parameters
+    ----------
+    access : Access
+    chain : pandas.DataFrame
+        Needs ``symbol`` and ``quote_date``.
+    wanted : NumbersRequest
+    keep : callable, optional
+        Chain -> mask of the rows wanted. The stock's price is checked against all rows.
+    """
+    missing = [name for name in ("symbol", "quote_date") if name not in chain.columns]
+    if missing:
+        raise DataError(
+            f"The chain has no column {', '.join(missing)}.",
+            remedy="Give a chain as get_option_chain or get_options_data returns it.",
+        )
+    symbols = chain["symbol"].unique()
+    if len(symbols) > 1:
+        raise ConfigurationError(
+            f"The chain holds {len(symbols)} underlyings.",
+            remedy="Give one underlying at a time: chain[chain['symbol'] == 'AAPL'].",
+        )
+    if chain.empty:
+        return _without_rows(chain)
+    parts, notes = [], {}
+    for quoted in sorted(chain["quote_date"].dropna().unique()):
+        day = pd.Timestamp(quoted).date()
+        part = chain[chain["quote_date"] == quoted].reset_index(drop=True)
+        numbers, note = _of_day(access, str(symbols[0]), day, part, wanted, keep)
+        parts.append(numbers)
+        notes[day.isoformat()] = note
+    frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    summary = dict(chain.attrs.get(ATTRS, {}))
+    first = notes[min(notes)]
+    summary["numbers"] = {**first, "units": dict(_UNITS)} if len(notes) == 1 else {
+        "days": len(notes), "spot_source": sorted({note["spot_source"] for note in notes.values()}),
+        "units": dict(_UNITS),
+    }  # fmt: skip
+    frame.attrs = {**chain.attrs, ATTRS: summary}
+    return frame
+
+
+def _without_rows(chain: pd.DataFrame) -> pd.DataFrame:
+    result = chain.copy()
+    for name in COLUMNS:
+        result[name] = pd.Series(dtype="object" if name in ("reason", "flags") else "float64")
+    result.attrs = dict(chain.attrs)
+    return result
+
+
+def _of_day(
+    access: Access,
+    symbol: str,
+    day: dt.date,
+    chain: pd.DataFrame,
+    wanted: NumbersRequest,
+    keep: Any,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    rate = wanted.rate
+    implied = isinstance(rate, str) and rate == "implied"
+    if not implied:
+        rate = read_market(access.reference, symbol, day, rate=rate, dividends=()).curve
+    spot, source, note = _spot(access, symbol, day, chain, wanted.spot, None if implied else rate)
+    part = chain if keep is None else chain[keep(chain)].reset_index(drop=True)
+    if part.empty:
+        frame = _without_rows(part)
+    else:
+        frame = enrich(part, spot, rate, dividends=wanted.dividends, q=wanted.q, quote_date=day)
+    if spot is None and len(frame) and frame["spot"].notna().any():
+        spot = float(frame["spot"].dropna().iloc[0])
+    cash = wanted.dividends
+    return frame, {
+        "spot": spot,
+        "spot_source": source,
+        "synchronous": source == "caller",
+        **({"note": note} if note else {}),
+        "rate": "implied" if implied else None if rate is None else rate.describe(),
+        "dividends": None if cash is None else DividendSchedule.of(cash).describe(),
+        "price": "mid",
+    }
+
+
+def _spot(
+    access: Access,
+    symbol: str,
+    day: dt.date,
+    chain: pd.DataFrame,
+    given: float | None,
+    rate: RateCurve | None,
+) -> tuple[float | None, str, str]:
+    """Find the stock's price: the caller's, the day's close, or what parity implies."""
+    if given is not None:
+        return given, "caller", ""
+    close = _close(access, symbol, day)
+    quotes = executable_quotes(chain, quote_date=day)
+    parity = implied_spot(quotes, rate or RateCurve((0.0,), (0.0,)))
+    if close is None:
+        return parity, "parity", "the bucket has no close of the day"
+    if parity is not None and abs(parity / close - 1.0) > _APART:
+        gap = f"the close of the day is {close:g}, the quotes imply {parity:g}"
+        return parity, "parity", f"{gap}: another basis or moment"
+    return close, "daily close", "the close is not of the moment of the quotes"
+
+
+def _close(access: Access, symbol: str, day: dt.date) -> float | None:
+    """Close of the day on the share count of that day; None where the bucket has none."""
+    try:
+        frame = access.history(symbol, access.request(day, day, "daily", validate=False))
+    except NotFoundError:
+        return None
+    if frame.empty:
+        return None
+    close: float = frame["close"].to_numpy(np.float64)[-1]
+    if frame.attrs[ATTRS].get("adjustment") != "splits":
+        return close
+    splits = access.splits(symbol, required=False)
+    if splits is None or splits.empty:
+        return close
+    later = splits["ratio"].to_numpy(np.float64)[splits.index > pd.Timestamp(day)]
+    return float(close * later.prod())
