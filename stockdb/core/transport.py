@@ -356,6 +356,14 @@ class Pool(urllib3.PoolManager):
             call.status = response.status
         return response
 
+    def clear(self) -> None:
+        """Close what is idle now, not when somebody collects it; what is in use, once let go."""
+        for key in self.pools.keys():
+            pool = self.pools.get(key)
+            if pool is not None:
+                pool.close()
+        super().clear()
+
     @contextmanager
     def call(self, deadline: Deadline) -> Iterator[_Call]:
         """Bind all requests of this thread inside the block to one deadline."""
