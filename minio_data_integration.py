@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stockdb.doors.ingest import IngestMethods
 from stockdb.doors.live import LiveMethods
 from stockdb.doors.models import ModelMethods
 from stockdb.doors.options import OptionMethods
@@ -40,7 +41,7 @@ __all__ = ["MinIODataIntegration"]
 
 
 class MinIODataIntegration(
-    LiveMethods, ModelMethods, OptionMethods, ProcessingMethods, QualityMethods
+    IngestMethods, LiveMethods, ModelMethods, OptionMethods, ProcessingMethods, QualityMethods
 ):
     """Read access to a bucket of market data, with a local cache and validation.
 
@@ -65,7 +66,7 @@ class MinIODataIntegration(
     Notes
     -----
     Nothing is sent before the first call. An instance may be shared by threads; it is also
-    a context manager. It never writes to the bucket.
+    a context manager. Only :meth:`ingest` and :meth:`compact_options` write to the bucket.
     """
 
     def __init__(

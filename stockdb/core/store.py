@@ -8,7 +8,6 @@ retries, its listing loop) is not used: see ``transfer.py`` and ``transport.py``
 from __future__ import annotations
 
 import datetime as dt
-import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +24,7 @@ from minio.error import (
     S3Error,
     ServerError,
 )
+from minio.helpers import normalize_headers
 from minio.select import CSVInputSerialization, CSVOutputSerialization, SelectRequest
 from urllib3.response import BaseHTTPResponse
 
@@ -45,6 +45,7 @@ from stockdb.errors import (
     AccessDeniedError,
     ConfigurationError,
     IntegrityError,
+    ObjectChangedError,
     StockDBError,
     UnavailableError,
 )
@@ -253,22 +254,29 @@ class ObjectStore:
         *,
         content_type: str = "text/csv",
         metadata: dict[str, str] | None = None,
+        only_if: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        """Store an object in one piece, with user metadata that comes back in the headers."""
-        deadline = self._deadline()
+        """Store an object in one piece, with user metadata that comes back in the headers.
+
+        ``only_if`` holds the headers of a condition (``If-None-Match``, ``If-Match``), which
+        some servers ignore; where it is not met, an ObjectChangedError says so.
+        """
+        seconds = max(0, len(data) - _LARGE) / 1024**2 * _SECONDS_PER_MIB
+        deadline = Deadline(self._performance.object_deadline + seconds)
+        headers = {
+            "Content-Type": content_type,
+            **normalize_headers(dict(metadata or {})),
+            **(only_if or {}),
+        }
 
         def attempt() -> ObjectInfo:
-            with self._session(key, deadline) as client:
-                result = client.put_object(
-                    self.bucket,
-                    key,
-                    io.BytesIO(data),
-                    len(data),
-                    content_type=content_type,
-                    metadata=dict(metadata or {}),
+            try:
+                with self._session(key, deadline) as client:
                     # in one piece, so that the ETag is the MD5 of the bytes
-                    part_size=min(max(len(data), 5 * 1024**2), 5 * 1024**3),
-                )
+                    result = client._put_object(self.bucket, key, data, dict(headers))
+            except ObjectChangedError as error:
+                error.retryable = False  # what is there will not go away
+                raise
             return ObjectInfo(key, len(data), etag(result.etag), result.version_id)
 
         return self._retry(deadline).run(attempt)

@@ -14,7 +14,7 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -198,8 +198,16 @@ class MemoryStore:
         *,
         content_type: str = "text/csv",
         metadata: dict[str, str] | None = None,
+        only_if: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        self._objects()
+        versions = self._objects().get(key, ())
+        held = versions[-1].info.etag if versions and versions[-1].data is not None else None
+        for name, wanted in (only_if or {}).items():
+            met = held is None if name == "If-None-Match" else wanted == f'"{held}"'
+            if not met:
+                error = self._refusal("PreconditionFailed", key)
+                error.retryable = False  # type: ignore[attr-defined]
+                raise error
         headers = {"content-type": content_type}
         for name, text in (metadata or {}).items():
             plain = name.lower() in PLAIN_HEADERS

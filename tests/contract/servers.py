@@ -167,7 +167,7 @@ def embedded(server: EmbeddedServer, folder: Path) -> Iterator[Site]:
         server.access_key,
         server.secret_key,
         folder,
-        lacks="" if server.kind == "minio" else "versions encoding",
+        lacks="" if server.kind == "minio" else "versions encoding conditions",
     )
     yield site
     site.close()

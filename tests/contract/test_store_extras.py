@@ -9,7 +9,7 @@ import inspect
 import pytest
 
 from stockdb.core.store import ObjectStore
-from stockdb.errors import NotFoundError, StockDBError, UnavailableError
+from stockdb.errors import NotFoundError, ObjectChangedError, StockDBError, UnavailableError
 from tests.contract.memory import MemoryServer, MemoryStore
 from tests.contract.servers import AnySite, Store, md5
 
@@ -113,8 +113,8 @@ class TestTheFake:
     """What the fake promises beyond the contract."""
 
     def test_it_has_the_methods_of_the_real_store(self) -> None:
-        # open() lends an unread body to Transfer, which the fake has no need of.
-        names = {n for n in vars(ObjectStore) if not n.startswith("_")} - {"open"}
+        # These lend an unread body, to Transfer and to a watch, which the fake has no need of.
+        names = {n for n in vars(ObjectStore) if not n.startswith("_")} - {"open", "notifications"}
         for name in names:
             real, fake = vars(ObjectStore)[name], vars(MemoryStore).get(name)
             assert fake is not None, f"MemoryStore has no {name}()"
@@ -134,3 +134,28 @@ class TestTheFake:
         timed.make_bucket()
         timed.put("key", b"x")
         assert timed.stat("key").last_modified == noon
+
+
+class TestConditionalPuts:
+    """Conditions where the server heeds them; the embedded one is known not to."""
+
+    def test_only_where_nothing_is(self, site: AnySite, store: Store) -> None:
+        assert store.put("only/new", b"one", only_if={"If-None-Match": "*"}).etag == md5(b"one")
+        if "conditions" in site.lacks:
+            store.put("only/new", b"two", only_if={"If-None-Match": "*"})
+            assert bytes(store.get("only/new").data) == b"two"  # else docs/servers.md is wrong
+            pytest.skip(f"{site.name} ignores conditions of a PUT")
+        with site.counted() as requests, pytest.raises(ObjectChangedError):
+            store.put("only/new", b"two", only_if={"If-None-Match": "*"})
+        assert requests() == 1  # what is there will not go away: not tried again
+        assert bytes(store.get("only/new").data) == b"one"
+
+    def test_only_over_the_version_seen(self, site: AnySite, store: Store) -> None:
+        if "conditions" in site.lacks:
+            pytest.skip(f"{site.name} ignores conditions of a PUT")
+        first = store.put("only/seen", b"one")
+        store.put("only/seen", b"two")
+        with pytest.raises(ObjectChangedError):
+            store.put("only/seen", b"three", only_if={"If-Match": f'"{first.etag}"'})
+        store.put("only/seen", b"four", only_if={"If-Match": f'"{md5(b"two")}"'})
+        assert bytes(store.get("only/seen").data) == b"four"
