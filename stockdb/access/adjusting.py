@@ -13,7 +13,7 @@ from stockdb.access.provenance import ATTRS
 from stockdb.access.reference import Reference
 from stockdb.core.reader import Bars, Origin, ReadPolicy
 from stockdb.errors import DataError
-from stockdb.processing.adjust import Events, Factors, events_of, factors, session_days
+from stockdb.processing.adjust import Events, Factors, carried, events_of, factors, session_days
 from stockdb.types import Adjustment
 
 __all__ = ["Adjusted", "EventTables", "adjustment_of"]
@@ -48,8 +48,9 @@ class Adjusted:
     ----------
     factors : Factors
     note : dict
-        What a frame's note says: from, to, how many splits and dividends have an effect, and
-        whose tables they are of (``caller``, or a key of the bucket).
+        What a frame's note says: from, to, how many splits and dividends have an effect,
+        whose tables they are of (``caller``, or a key of the bucket), and ``carried``: splits
+        at which the prices as held do not step, as they would where nobody had adjusted them.
     origins : tuple of Origin
         Of the bucket's tables.
     """
@@ -119,13 +120,16 @@ def adjustment_of(
             own = reference.log.of(table).origins if ATTRS in table.attrs else ()
             origins += own
             used[kind] = own[0].key if own else "caller"
-    note = {
+    note: dict[str, Any] = {
         "from": held,
         "to": wanted,
         "splits": found.splits,
         "dividends": found.dividends,
         "tables": used,
     }
+    twice = carried(date, np.asarray(bars.columns["close"]), events) if held == "none" else []
+    if twice:
+        note["carried"] = [str(day)[:10] for day in twice]
     return Adjusted(found, note, tuple(origins))
 
 

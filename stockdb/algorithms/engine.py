@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stockdb.access import Access, load
+from stockdb.access.callers import callers_level
 from stockdb.access.load import Loaded
 from stockdb.access.provenance import ATTRS
 from stockdb.algorithms.base import Algorithm, Values
@@ -21,8 +21,6 @@ from stockdb.processing.spec import BARS, Column
 from stockdb.types import DateLike, parse_date, parse_symbols
 
 __all__ = ["bar_frame", "finish", "first_rows", "get_data"]
-
-_OURS: Final = ("stockdb.", "trading_data_adapter")
 
 
 def get_data(
@@ -191,17 +189,8 @@ def _warn_of(loaded: Loaded, algorithm: str, asked: int) -> None:
         warnings.warn(
             f"{algorithm}: {len(loaded.errors)} of {asked} symbols failed: "
             + "; ".join(f"{name}: {error.message}" for name, error in loaded.errors.items()),
-            stacklevel=_callers_level(),
+            stacklevel=callers_level(),
         )
-
-
-def _callers_level() -> int:
-    """Count the levels up to the code that called the library."""
-    level, frame = 1, inspect.currentframe()
-    frame = frame.f_back if frame is not None else None
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stockdb.access import Access, HistoryRequest, Provenance
+from stockdb.access.callers import callers_level
 from stockdb.access.history import warm_start
 from stockdb.access.load import bill, widest_adjustment
 from stockdb.access.parallel import parallel
@@ -170,7 +172,19 @@ def build(
         alone = access.history(names[0], request)  # without the bars to warm up on
         note["empty_reason"] = alone.attrs[ATTRS]["empty_reason"]
     frame.attrs = {ATTRS: note}
+    if note["carried"]:
+        _warn_of(note["carried"])
     return frame
+
+
+def _warn_of(carried: dict[str, str]) -> None:
+    symbol, day = next(iter(carried.items()))
+    warnings.warn(
+        f"{len(carried)} symbols are declared as unadjusted and do not step at their splits: "
+        f"{symbol} on {day}. If their prices are adjusted already, they have now been divided "
+        "twice: say adjustment='splits' (or 'all') for the dataset in minio_config.py.",
+        stacklevel=callers_level(),
+    )
 
 
 def _symbol(part: Part) -> str:
@@ -188,7 +202,11 @@ def _part(task: Task, symbol: str) -> Part:
     access, request, plan = task.access, task.request, task.plan
     bars, known = _bars(access, symbol, request, plan)
     dataset = dataset_of(access.settings, bars)
-    notes: dict[str, Any] = {"calendar": dataset.calendar}
+    adjusted = bars.attrs[ATTRS].get("adjusted", {})
+    notes: dict[str, Any] = {
+        "calendar": dataset.calendar,
+        "carried": adjusted.get("carried", []),
+    }
     provenance = [known]
     bars.attrs = {}  # pandas would copy them with every step that follows
     if not request.interval.intraday:
@@ -406,6 +424,9 @@ def _note(access: Access, parts: list[Part], plan: Plan, call: dict[str, Any]) -
         "calendar": calendars[0] if len(calendars) == 1 else None,
         "nan": nans,
         "nan_reasons": {name: [count, _REASONS[name]] for name, count in reasons.items()},
+        "carried": {
+            part.symbol: part.notes["carried"][-1] for part in parts if part.notes["carried"]
+        },
         "not_a_session": sum(part.notes.get("not_a_session", 0) for part in parts),
         # Texts: pandas copies attrs with every column, and a text is copied for nothing.
         "objects": json.dumps(_objects(parts), sort_keys=True),

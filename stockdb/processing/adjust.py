@@ -22,7 +22,7 @@ import pandas as pd
 from stockdb.errors import DataError
 from stockdb.types import Adjustment
 
-__all__ = ["Events", "Factors", "adjust", "events_of", "factors", "unadjust"]
+__all__ = ["Events", "Factors", "adjust", "carried", "events_of", "factors", "unadjust"]
 
 Floats = npt.NDArray[np.float64]
 Dates = npt.NDArray[np.datetime64]
@@ -31,6 +31,8 @@ _PRICES: Final = ("open", "high", "low", "close", "vwap")
 _RANK: Final = {"none": 0, "splits": 1, "all": 2}
 #: Column of dividends on today's shares, as many vendors publish them.
 _ADJUSTED: Final = "adjusted_amount"
+#: Splits whose step no news is mistaken for.
+_LARGE_SPLIT: Final = float(np.log(1.4))
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,31 @@ def factors(
         effect, paid = _dividends(date, close if undo else close * price, events, undo)
         price = price * effect
     return Factors(price, volume, used, paid)
+
+
+def carried(date: Dates, close: Floats, events: Events) -> list[np.datetime64]:
+    """Find splits that prices declared as unadjusted carry already.
+
+    Returns
+    -------
+    list of datetime64
+        Ex-dates of large splits (beyond 1.4:1) at which the close does not step; none where at
+        any of them it does: then the prices are as they were paid.
+    """
+    found = []
+    for ex_date, ratio in zip(events.split_dates, events.ratios, strict=True):
+        row = int(np.searchsorted(date, ex_date))
+        step = abs(float(np.log(ratio)))
+        if not 0 < row < len(date) or step < _LARGE_SPLIT:
+            continue
+        moved = np.log(close[row] / close[row - 1]) if close[row] > 0 < close[row - 1] else np.nan
+        if np.isnan(moved):
+            continue
+        if abs(moved + np.log(ratio)) < step / 2:
+            return []
+        if abs(moved) < step / 2:
+            found.append(ex_date)
+    return found
 
 
 def adjust(

@@ -5,7 +5,6 @@ A failing symbol is a result like any other; the caller decides at the end.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import sys
 import warnings
@@ -17,6 +16,7 @@ from typing import Any, Final
 import pandas as pd
 
 from stockdb.access import Access, HistoryRequest, Provenance
+from stockdb.access.callers import callers_level
 from stockdb.access.parallel import parallel
 from stockdb.access.shape import long_form
 from stockdb.core.scope import Scope, current, entered
@@ -27,14 +27,12 @@ __all__ = [
     "BulkResult",
     "bar",
     "bulk_download",
-    "callers_level",
     "iterate",
     "names_of",
     "warn_of",
 ]
 
 log = logging.getLogger("stockdb.bulk")
-_OURS: Final = ("stockdb.", "minio_data_integration")
 #: Symbols in flight, per worker, in the iterator form: what back-pressure allows.
 _WINDOW: Final = 4
 Outcome = tuple[str, pd.DataFrame | StockDBError, Provenance | None]
@@ -169,15 +167,6 @@ def warn_of(result: BulkResult) -> None:
             + "; ".join(f"{symbol}: {error.message}" for symbol, error in result.errors.items()),
             stacklevel=callers_level(),
         )
-
-
-def callers_level() -> int:
-    """Count the levels from our caller, who warns, up to the code that called the library."""
-    level, frame = 1, inspect.currentframe()
-    frame = frame.f_back if frame is not None else None
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _run(

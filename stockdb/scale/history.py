@@ -9,13 +9,14 @@ from typing import Final
 import pandas as pd
 
 from stockdb.access import Access, Provenance
+from stockdb.access.callers import callers_level
 from stockdb.access.chains import ChainFilter, history_note, read_chain
 from stockdb.access.parallel import parallel
 from stockdb.core.days import Place
 from stockdb.core.reader import ReadPolicy
 from stockdb.core.scope import Scope, current, entered
 from stockdb.errors import ArchiveError, DateNotFoundError, StockDBError, SymbolNotFoundError
-from stockdb.scale.bulk import bar, callers_level
+from stockdb.scale.bulk import bar
 from stockdb.types import DateRange
 
 __all__ = ["chain_history"]

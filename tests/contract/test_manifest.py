@@ -31,8 +31,19 @@ NAMES = ("AAPL", "GOOGL", "MSFT")
 SPLITS = b"symbol,ex_date,ratio\nAAPL,2017-06-01,7.0\n"
 
 
+def as_paid() -> pd.DataFrame:
+    """AAPL before anybody has divided it by its split."""
+    frame = HELD["AAPL"].copy()
+    before = frame.index < pd.Timestamp("2017-06-01")
+    prices = ["open", "high", "low", "close"]
+    frame.loc[before, prices] *= 7.0
+    frame.loc[before, "volume"] /= 7.0
+    return frame
+
+
 def objects() -> dict[str, bytes]:
-    held = {f"stocks-2010-2025/{name}.csv": csv(HELD[name]) for name in NAMES}
+    held = {f"stocks-2010-2025/{name}.csv": csv(HELD[name]) for name in ("GOOGL", "MSFT")}
+    held["stocks-2010-2025/AAPL.csv"] = csv(as_paid())
     return {**held, "reference/splits.csv": SPLITS}
 
 

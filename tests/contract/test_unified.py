@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -280,3 +281,27 @@ def test_options_where_chains_exist(make_bucket: Any, client_factory: Any) -> No
         frame.loc[["AAA"]][names].loc[(slice(None), slice(DATES[38], None)), :],
         check_flags=False,
     )
+
+
+def test_prices_that_carry_their_splits_already(make_bucket: Any, client_factory: Any) -> None:
+    """A split-adjusted copy whose dataset says ``none`` would be divided twice: that is told."""
+    before = HELD["MSFT"].index < pd.Timestamp("2016-03-01")
+    paid = HELD["MSFT"].copy()
+    paid.loc[before, ["open", "high", "low", "close"]] *= 4.0
+    files = {"stocks-2010-2025/AAPL.csv": csv(HELD["AAPL"]), "stocks-2010-2025/MSFT.csv": csv(paid)}
+    splits = b"symbol,ex_date,ratio\nAAPL,2015-06-01,7.0\nMSFT,2016-03-01,4.0\n"
+    minio = client_factory(make_bucket({**files, "reference/splits.csv": splits}))
+    unified = minio.create_unified_interface()
+    message = "1 symbols are declared as unadjusted.*AAPL on 2015-06-01.*divided twice"
+    with pytest.warns(UserWarning, match=message) as caught:
+        frame = unified.get_feature_matrix(["AAPL", "MSFT"])
+    assert caught[0].filename == __file__
+    assert frame.attrs["stockdb"]["carried"] == {"AAPL": "2015-06-01"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unified.get_feature_matrix("MSFT")
+        datasets = minio.settings.datasets
+        stocks = datasets["stocks"].model_copy(update={"adjustment": "splits"})
+        said = client_factory(minio.settings.connection.bucket_name,
+                              datasets={**datasets, "stocks": stocks})  # fmt: skip
+        said.create_unified_interface().get_feature_matrix("AAPL")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stockdb.errors import DataError
-from stockdb.processing.adjust import Events, adjust, events_of, factors, unadjust
+from stockdb.processing.adjust import Events, adjust, carried, events_of, factors, unadjust
 from tests.unit.processing.bars import bars
 
 DAYS = pd.DatetimeIndex(["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"], name="date")
@@ -167,3 +167,32 @@ def test_a_callers_table_in_any_shape() -> None:
         events_of(frame.rename(columns={"ratio": "factor"}), "ratio", "A")
     with pytest.raises(DataError, match="positive"):
         events_of(pd.Series([0.0], index=["2024-02-01"]), "ratio", "A")
+
+
+@pytest.mark.parametrize(
+    ("close", "ratio", "found"),
+    [
+        ([400.0, 404.0, 101.0, 99.0], 4.0, False),  # it steps
+        ([100.0, 101.0, 101.0, 99.0], 4.0, True),  # it does not: somebody has divided
+        ([400.0, 404.0, 75.0, 99.0], 4.0, False),  # a bad day on top
+        ([100.0, 101.0, 75.0, 99.0], 4.0, True),  # the bad day alone
+        ([10.0, 10.0, 80.0, 80.0], 0.125, False),  # a reverse split
+        ([80.0, 81.0, 80.0, 80.0], 0.125, True),
+        ([100.0, 101.0, 80.0, 80.0], 1.25, False),  # too small to tell from news
+        ([100.0, 101.0, 101.0, 80.0], 1.25, False),
+        ([100.0, np.nan, 101.0, 80.0], 4.0, False),  # nobody knows
+    ],
+)
+def test_splits_that_prices_carry_already(close: list[float], ratio: float, found: bool) -> None:
+    events = Events.of(table("ratio", d2024_01_04=ratio), None)
+    days = carried(DAYS.as_unit("ns").to_numpy(), np.array(close), events)
+    assert days == ([np.datetime64("2024-01-04")] if found else [])
+
+
+def test_one_split_that_steps_clears_the_others() -> None:
+    events = Events.of(table("ratio", d2024_01_03=2.0, d2024_01_05=4.0), None)
+    date = DAYS.as_unit("ns").to_numpy()
+    assert carried(date, np.array([100.0, 101.0, 100.0, 25.0]), events) == []
+    assert len(carried(date, np.array([100.0, 101.0, 100.0, 99.0]), events)) == 2
+    outside = Events.of(table("ratio", d2023_01_03=2.0, d2025_01_05=4.0), None)
+    assert carried(date, np.array([100.0, 101.0, 100.0, 99.0]), outside) == []
