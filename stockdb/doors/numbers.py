@@ -11,6 +11,7 @@ from stockdb.types import DateLike, parse_date, parse_symbol
 
 if TYPE_CHECKING:  # loaded with the first client
     from stockdb.access import Access
+    from stockdb.options.surface import Surface
 
 __all__ = ["NumberMethods"]
 
@@ -156,3 +157,42 @@ class NumberMethods:
         from stockdb.access.numbers import NumbersRequest, with_numbers
 
         return with_numbers(self._access, chain, NumbersRequest(spot, rate, dividends, q))
+
+    def get_vol_surface(
+        self,
+        symbol: str,
+        date: DateLike | None = None,
+        *,
+        rate: Any = None,
+        dividends: Any = None,
+        q: float | None = None,
+        spot: float | None = None,
+        max_age: float | None = None,
+        offline: bool = False,
+    ) -> Surface:
+        """Read a whole chain and build its smiles and term structure.
+
+        Parameters
+        ----------
+        symbol, date, rate, dividends, q, spot, max_age, offline
+            As for :meth:`get_leaps_chain`.
+
+        Returns
+        -------
+        stockdb.options.surface.Surface
+            ``term_structure()``, ``constant_maturity(days)``, ``iv(moneyness, days)``, and a
+            smile by expiration with ``at_moneyness`` and ``at_delta``. Drawn by
+            ``stockdb.options.plots``.
+
+        Raises
+        ------
+        StockDBError
+            As :meth:`get_leaps_chain`.
+        """
+        from stockdb.options.surface import vol_surface
+
+        chain = self.get_leaps_chain(
+            symbol, date, 0, rate=rate, dividends=dividends, q=q, spot=spot,
+            max_age=max_age, offline=offline,
+        )  # fmt: skip
+        return vol_surface(chain)

@@ -118,3 +118,10 @@ def test_cash_dividends_take_the_place_of_a_yield(leaps: LEAPSDataIntegration) -
     assert (chain["q"] == 0.0).all() and np.isfinite(chain["iv"]).all()
     noted = chain.attrs["stockdb"]["numbers"]["dividends"]
     assert noted["amounts"] == [0.75, 0.75]
+
+
+def test_the_surface_of_a_chain(leaps: LEAPSDataIntegration) -> None:
+    surface = leaps.get_vol_surface("XYZ", DAY)
+    table = surface.term_structure()
+    assert table["years"].tolist() == [45 / 365, 1.0, 2.0]
+    assert table["atm_iv"].to_numpy() == pytest.approx([0.25] * 3, abs=1e-3)
