@@ -245,7 +245,7 @@ def _numbers(book: Book) -> Bools:
 def _type(book: Book, wanted: str | None) -> Bools:
     if wanted is None:
         return np.ones(len(book), np.bool_)
-    return book.call == (wanted == "call")
+    return np.asarray(book.call == (wanted == "call"))
 
 
 def _in(values: Floats | Ints, bounds: Range) -> Bools:
@@ -275,7 +275,7 @@ def _interest(book: Book, one: Ints, other: Ints, least: float) -> Bools:
 
 def _pairs(book: Book, near: Bools, far: Bools, *, same_strike: bool) -> tuple[Ints, Ints]:
     """Pair every nearer option with every later one of its type (and strike)."""
-    columns = {"row": np.arange(len(book)), "call": book.call, "dte": book.dte}
+    columns: dict[str, Any] = {"row": np.arange(len(book)), "call": book.call, "dte": book.dte}
     by = ["call"]
     if same_strike:
         columns["strike"] = book.strike

@@ -95,7 +95,7 @@ def build(
             "net_debit_mid": mid,
             "max_loss": found.max_loss,
             "max_profit": found.max_profit,
-            "model_based": "max_profit" if found.model_based else "",
+            "model_based": found.model_based,
             "breakevens": _objects([list(roots) for roots in found.breakevens]),
             **{name: _net(book, side, name) for name in GREEKS},
             "margin": margin,
@@ -108,7 +108,9 @@ def build(
             "liquidity": _liquidity(book, at, options),
             "fees": fee * contracts,
             "dte": dte,
-            "flags": _objects(_flags(book, side, at, options, dividends, found.max_loss, gain)),
+            "flags": _objects(
+                _flags(book, side, at, options, dividends, found.max_loss, found.max_profit)
+            ),
         }
     )
     return pd.concat([frame, pd.DataFrame(dict(extra), index=frame.index)], axis=1)
@@ -118,7 +120,7 @@ def empty(extra: Mapping[str, Any]) -> pd.DataFrame:
     """Give a frame of no candidates with the same columns."""
     texts = {"symbol", "strategy", "model_based", "measure"}
     objects = {"legs", "breakevens", "flags"}
-    kinds = {
+    kinds: dict[str, Any] = {
         name: "str" if name in texts else "object" if name in objects else "float64"
         for name in COLUMNS
     }
@@ -143,7 +145,8 @@ def horizon_vol(book: Book, side: Side) -> Floats:
     table = book.at_the_money()
     if not len(table):
         return np.full(len(side), np.nan)
-    return np.interp(dte, table.index.to_numpy(np.float64), table["iv"].to_numpy())
+    known = table.index.to_numpy(np.float64)
+    return np.asarray(np.interp(dte, known, table["iv"].to_numpy()), dtype=np.float64)
 
 
 def _objects(values: list[Any]) -> npt.NDArray[np.object_]:
@@ -250,7 +253,7 @@ def _flags(
     options: Bools,
     dividends: DividendSchedule | None,
     max_loss: Floats,
-    gain: Floats,
+    max_profit: Floats,
 ) -> list[list[str]]:
     sold = (np.array(side.signs) < 0) & options
     paid = _largest_dividend(book, at, sold & book.call[at], dividends)
@@ -260,7 +263,7 @@ def _flags(
     early = sold & book.american[at] & (intrinsic > 0.0) & (extrinsic <= np.maximum(due, 0.05))
     marks = {
         "unlimited_loss": np.isnan(max_loss),
-        "profit_without_bound": np.isnan(gain),
+        "unlimited_profit": np.isnan(max_profit),
         "ex_dividend": paid > 0.0,
         "dividends_unknown": (
             (sold & book.call[at]).any(axis=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr
 
 from stockdb.options.book import STOCK, Book
@@ -52,8 +53,9 @@ class Profile:
         Of a profit at the horizon, under the risk-neutral lognormal measure.
     expected : numpy.ndarray
         Discounted expected profit under it, dollars a share.
-    model_based : bool
-        A leg that outlives the horizon was repriced at its own implied volatility.
+    model_based : numpy.ndarray of str
+        Which of the extremes rest on a repricing of legs that outlive the horizon, each at its
+        own implied volatility: ``""``, ``max_profit`` or ``max_loss, max_profit``.
     """
 
     max_loss: Floats
@@ -61,7 +63,7 @@ class Profile:
     breakevens: list[tuple[float, ...]]
     probability: Floats
     expected: Floats
-    model_based: bool
+    model_based: npt.NDArray[np.object_]
 
 
 def worth(
@@ -151,7 +153,9 @@ def profile(book: Book, side: Side, debit: Floats, sigma: Floats) -> Profile:
         slope = np.zeros(len(side))
         most = gain.max(axis=1)
         least = _covered_loss(book, side, debit)
-        loss = np.where(np.isfinite(least), least, np.nan)
+        bounded = np.isfinite(least)
+        loss = np.where(bounded, least, -gain.min(axis=1))
+        model = np.where(bounded, "max_profit", "max_loss, max_profit").astype(object)
     else:
         strikes = np.where(options, book.strike[at], 0.0)
         top = np.maximum(strikes.max(axis=1), forward)[:, None] * 2.0
@@ -160,10 +164,11 @@ def profile(book: Book, side: Side, debit: Floats, sigma: Floats) -> Profile:
         slope = _slope(book, side)
         most = np.where(slope > 0.0, np.nan, gain.max(axis=1))
         loss = np.where(slope < 0.0, np.nan, -gain.min(axis=1))
+        model = np.full(len(side), "", dtype=object)
     roots = [_roots(s, g, k) for s, g, k in zip(spots, gain, slope, strict=True)]
     chance, mean = _expectations(spots, gain, slope, roots, forward, deviation)
     discount = np.exp(-book.numbers["rate"][first] * years)
-    return Profile(loss, most, roots, chance, discount * (mean + debit) - debit, later)
+    return Profile(loss, most, roots, chance, discount * (mean + debit) - debit, model)
 
 
 def _slope(book: Book, side: Side) -> Floats:
@@ -194,7 +199,7 @@ def _roots(spots: Floats, gain: Floats, slope: float) -> tuple[float, ...]:
         share = gain[i] / (gain[i] - gain[i + 1])
         found.append(float(spots[i] + share * (spots[i + 1] - spots[i])))
     inside = np.flatnonzero(gain == 0.0)
-    found += [float(spots[i]) for i in inside if _changes(gain, i, slope)]
+    found += [float(spots[i]) for i in inside if _changes(gain, int(i), slope)]
     if slope and gain[-1] * slope < 0.0:
         found.append(float(spots[-1] - gain[-1] / slope))
     return tuple(sorted(set(found)))
