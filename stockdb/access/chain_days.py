@@ -15,6 +15,7 @@ from stockdb.access import load
 from stockdb.access.access import Access
 from stockdb.access.chains import ChainFilter, history_note, read_chain
 from stockdb.access.provenance import Provenance
+from stockdb.access.smiles import volatility_inputs
 from stockdb.core.days import Place
 from stockdb.core.reader import Origin
 from stockdb.errors import DateNotFoundError, StockDBError, SymbolNotFoundError
@@ -76,7 +77,8 @@ def chain_days(
         places = places[: len(places) - len(part)]
 
         def read(place: Place) -> dict[str, Any]:
-            return _day(access, symbol, place, before.get(place.date), values)
+            close = bars["close"].get(pd.Timestamp(place.date), np.nan)
+            return _day(access, symbol, place, before.get(place.date), float(close), values)
 
         outcomes = load.each(access, part, read)
         found = [outcome for outcome in outcomes if isinstance(outcome, dict)]
@@ -197,13 +199,16 @@ def _day(
     symbol: str,
     place: Place,
     before: Place | None,
+    close: float,
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
     chain = _chain(access, symbol, place, values)
     origins = access.provenance.of(chain).origins
     if place.dataset.oi_asof == "close":
         chain = known_interest(chain, _previous(access, symbol, before, values))
-    return {"date": pd.Timestamp(place.date), "origins": origins, **sum_up(chain)}
+    found = sum_up(chain)
+    found |= volatility_inputs(access, symbol, place.date, chain, close, values.get("rate"))
+    return {"date": pd.Timestamp(place.date), "origins": origins, **found}
 
 
 def _previous(

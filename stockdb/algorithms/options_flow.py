@@ -23,13 +23,7 @@ __all__ = ["OPTIONS_FLOW"]
 
 
 #: Columns that are NaN whatever the data, and why.
-_UNAVAILABLE = {
-    "net_premium": "end-of-day files do not say which side traded",
-    **dict.fromkeys(
-        ("skew_25d", "smirk", "cw_spread", "gex"),
-        "this release does not compute implied volatilities yet",
-    ),
-}
+_UNAVAILABLE = {"net_premium": "end-of-day files do not say which side traded"}
 
 
 def _frame(
@@ -76,6 +70,8 @@ OPTIONS_FLOW = Algorithm(
     notes=(
         "close and volume are those of the stock as it was traded on the day",
         "gex assumes that dealers are long the calls and short the puts",
+        "skew_25d, smirk, cw_spread and gex need a rate: rate=, or the bucket's treasury table",
+        "cw_spread rests on the dividends of the year before, and needs the bucket's table of them",
         "net_premium needs the side of trades, which end-of-day files do not have",
     ),
     make=_frame,
