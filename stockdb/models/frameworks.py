@@ -42,27 +42,33 @@ def _fields(batch: Batch) -> tuple[Any, ...]:
     return (batch.X, *middle, batch.y, batch.weight)
 
 
+class Samples:
+    """Samples of one segment, as a map-style data set of PyTorch; crosses to a loader's worker.
+
+    Parameters
+    ----------
+    segment : Segment
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+
+    def __len__(self) -> int:
+        return len(self.segment)
+
+    def __getitem__(self, sample: int) -> tuple[Any, ...]:
+        return self.__getitems__([sample])[0]
+
+    def __getitems__(self, samples: list[int]) -> list[tuple[Any, ...]]:
+        torch = _framework("torch", "torch")
+        fields = _fields(self.segment.take(np.asarray(samples)))
+        return list(zip(*map(torch.from_numpy, fields), strict=True))
+
+
 def to_torch(prepared: Prepared) -> dict[str, Any]:
     """See ``Prepared.to_torch``."""
     segments = _samples(prepared)
-    torch = _framework("torch", "torch")
-
-    class Samples(torch.utils.data.Dataset):  # type: ignore[name-defined,misc]
-        """Samples of one segment."""
-
-        def __init__(self, segment: Segment) -> None:
-            self.segment = segment
-
-        def __len__(self) -> int:
-            return len(self.segment)
-
-        def __getitem__(self, sample: int) -> tuple[Any, ...]:
-            return self.__getitems__([sample])[0]
-
-        def __getitems__(self, samples: list[int]) -> list[tuple[Any, ...]]:
-            fields = _fields(self.segment.take(np.asarray(samples)))
-            return list(zip(*map(torch.from_numpy, fields), strict=True))
-
+    _framework("torch", "torch")
     return {name: Samples(segment) for name, segment in segments.items()}
 
 
@@ -86,7 +92,10 @@ def to_tf(prepared: Prepared, batch_size: int, *, shuffle: bool) -> dict[str, An
 
         X, *mask, y, weight = map(spec, _fields(example))
         signature = (((X, *mask) if mask else X), y, weight)
-        return tf.data.Dataset.from_generator(elements, output_signature=signature)
+        made = tf.data.Dataset.from_generator(elements, output_signature=signature)
+        # A length, so that an epoch's end is no surprise to Keras.
+        batches = -(-len(segment) // batch_size)
+        return made.apply(tf.data.experimental.assert_cardinality(batches))
 
     return {
         name: dataset(segment, shuffle and name == "train") for name, segment in segments.items()

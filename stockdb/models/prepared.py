@@ -126,7 +126,7 @@ class Prepared:
         return inputs_of(self, features)
 
     def to_torch(self) -> dict[str, Any]:
-        """Give ``torch.utils.data.Dataset`` objects by segment.
+        """Give data sets for a ``torch.utils.data.DataLoader`` by segment.
 
         An item is (X, y, weight), for a transformer (X, mask, y, weight); a DataLoader
         fetches a whole batch at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from types import ModuleType
 from typing import Any
@@ -114,12 +115,9 @@ def test_a_framework_that_is_not_installed(
 
 
 def test_items_for_a_torch_loader(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PyTorch: only the two names of it that are used, and its loader's protocol."""
+    """Without PyTorch: only the name of it that is used, and its loader's protocol."""
     torch: Any = ModuleType("torch")
     torch.from_numpy = lambda array: array
-    torch.utils = ModuleType("torch.utils")
-    torch.utils.data = ModuleType("torch.utils.data")
-    torch.utils.data.Dataset = object
     monkeypatch.setitem(sys.modules, "torch", torch)
     for model, width in (("lstm", 3), ("transformer", 4), ("xgboost", 3)):
         found = prepared(frame, model)
@@ -131,3 +129,43 @@ def test_items_for_a_torch_loader(frame: pd.DataFrame, monkeypatch: pytest.Monke
         np.testing.assert_array_equal(items[0][0], found.train.X[5])
         assert items[1][-2] == found.train.y[2]
         np.testing.assert_array_equal(sets["train"][5][0], items[0][0])
+        # A loader's worker gets them by pickle.
+        again = pickle.loads(pickle.dumps(sets["train"]))
+        np.testing.assert_array_equal(again[5][0], items[0][0])
+
+
+def test_keras_trains_on_what_to_tf_gives(frame: pd.DataFrame) -> None:
+    """With TensorFlow only, which is no dependency: Keras is given elements as it takes them."""
+    tf: Any = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    found = prepared(frame, "lstm")
+    sets = found.to_tf(128)
+    network = tf.keras.Sequential([tf.keras.layers.LSTM(8), tf.keras.layers.Dense(1)])
+    network.compile("adam", "mse")
+    loss = network.fit(sets["train"], epochs=8, verbose=0).history["loss"]
+    assert loss[-1] < loss[0]
+    held = np.concatenate([element[1].numpy() for element in sets["test"]])
+    np.testing.assert_array_equal(held, found.test.y)
+
+
+def test_a_torch_loader_trains(frame: pd.DataFrame) -> None:
+    """With PyTorch only, which is no dependency: its own loader, its own LSTM."""
+    torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
+    found = prepared(frame, "lstm")
+    loader = torch.utils.data.DataLoader(found.to_torch()["train"], batch_size=128, shuffle=True)
+    torch.manual_seed(0)
+    cell, head = torch.nn.LSTM(5, 8, batch_first=True), torch.nn.Linear(8, 1)
+    optimiser = torch.optim.Adam([*cell.parameters(), *head.parameters()], 0.01)
+    apart = torch.utils.data.DataLoader(
+        loader.dataset, batch_size=64, num_workers=1, multiprocessing_context="spawn"
+    )
+    np.testing.assert_array_equal(torch.cat([y for _, y, _ in apart]).numpy(), found.train.y)
+    losses = []
+    for _ in range(8):
+        for X, y, weight in loader:
+            error = head(cell(X)[0][:, -1])[:, 0] - y
+            loss = (weight * error * error).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
