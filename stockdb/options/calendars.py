@@ -94,7 +94,7 @@ def forward_vol(front: Any, front_years: Any, back: Any, back_years: Any) -> Any
     Examples
     --------
     >>> round(float(forward_vol(0.30, 0.25, 0.25, 1.0)), 6)
-    0.230940
+    0.23094
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt((back**2 * back_years - front**2 * front_years) / (back_years - front_years))

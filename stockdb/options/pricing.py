@@ -159,7 +159,7 @@ def greeks(
     --------
     >>> found = greeks(100.0, 100.0, 2.0, 0.05, 0.015, 0.25, ["call", "put"])
     >>> found.delta.round(3).tolist()
-    [0.654, -0.363]
+    [0.627, -0.388]
     """
     known, vol = terms(S, K, T, r, q, sigma, option_type, style, dividends)
     good = np.flatnonzero(known.usable & np.isfinite(vol) & (vol > 0.0) & (known.T > 0.0))

@@ -120,10 +120,8 @@ def events_of(table: pd.DataFrame | pd.Series, name: str, symbol: str) -> pd.Dat
 
     Examples
     --------
-    >>> events_of(pd.Series({"2024-06-10": 10.0}), "ratio", "NVDA")
-                ratio
-    ex_date
-    2024-06-10   10.0
+    >>> events_of(pd.Series({"2024-06-10": 10.0}), "ratio", "NVDA")["ratio"].tolist()
+    [10.0]
     """
     if isinstance(table, pd.Series):
         frame = table.to_frame(_ADJUSTED if table.name == _ADJUSTED else name)
