@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from minio_data_integration import MinIODataIntegration
 from stockdb.doors.arbitrage import ArbitrageMethods
 from stockdb.doors.numbers import NumberMethods
+from stockdb.doors.portfolio import PortfolioMethods
 from stockdb.doors.strategies import StrategyMethods
 from stockdb.settings import Leaps
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # loaded with the first client
 __all__ = ["LEAPSDataIntegration"]
 
 
-class LEAPSDataIntegration(NumberMethods, ArbitrageMethods, StrategyMethods):
+class LEAPSDataIntegration(NumberMethods, ArbitrageMethods, StrategyMethods, PortfolioMethods):
     """LEAPS out of the same bucket and cache: numbers, and searches at prices that can be traded.
 
     Parameters

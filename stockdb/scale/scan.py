@@ -1,0 +1,264 @@
+"""Searches of the chains of many underlyings on one day."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from stockdb.access import Access
+from stockdb.access.leaps import find_opportunities
+from stockdb.access.strategies import Asked, candidates
+from stockdb.core.reader import ReadPolicy
+from stockdb.errors import ConfigurationError, StockDBError
+from stockdb.options.calendars import CalendarRules, DiagonalRules
+from stockdb.options.synthetics import SyntheticRules
+from stockdb.options.volatility import VolatilityRules
+from stockdb.scale.bulk import bar, names_of
+from stockdb.types import DateLike, parse_symbol
+
+__all__ = ["ScanResult", "scan"]
+
+log = logging.getLogger("stockdb.scan")
+_MANY: Final = 25
+_RULES: Final[dict[str, Callable[..., Any]]] = {
+    "calendar": CalendarRules,
+    "diagonal": DiagonalRules,
+    "synthetic": SyntheticRules,
+    "volatility": VolatilityRules,
+}
+_BEST: Final = {
+    "arbitrage": "annualised",
+    "calendar": "iv_difference",
+    "diagonal": "annualised",
+    "synthetic": "band_position",
+    "volatility": "edge",
+}
+_TIER: Final = {"statistical": 1, "suspect": 2}
+_READING: Final = ("verify", "max_age", "offline", "allow_stale")
+_ARBITRAGE: Final = (
+    "rate", "fees_per_contract", "borrow_rate", "include_statistical", "include_suspect",
+    "min_days", "tick", "max_rows",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScanResult(Mapping[str, pd.DataFrame]):
+    """What each search found over all underlyings.
+
+    Attributes
+    ----------
+    frames : dict of str to pandas.DataFrame
+        Search -> rows of all underlyings, best first.
+    errors : dict of str to StockDBError
+        Symbol -> why it could not be searched.
+    searched : list of str
+        Symbols that were, in the order asked.
+    notes : dict
+        Search -> symbol -> the note of its frame: skipped tests, rejected pairs, empty reason.
+    """
+
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    errors: dict[str, StockDBError] = field(default_factory=dict)
+    searched: list[str] = field(default_factory=list)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.frames[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{name}: {len(frame)} rows" for name, frame in self.frames.items())
+        return (
+            f"<ScanResult of {len(self.searched)} underlyings: {found}; {len(self.errors)} errors>"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give the rows of the first search: of the only one, mostly."""
+        return next(iter(self.frames.values()))
+
+    def summary(self) -> pd.DataFrame:
+        """Count rows by symbol and search; failed symbols have NaN and the error."""
+        table = pd.DataFrame(
+            {
+                name: frame.groupby("symbol").size().reindex(self.searched, fill_value=0)
+                for name, frame in self.frames.items()
+            },
+            index=pd.Index([*self.searched, *self.errors], name="symbol"),
+        )
+        table["error"] = [
+            self.errors[name].message if name in self.errors else "" for name in table.index
+        ]
+        return table
+
+
+def scan(
+    access: Access,
+    symbols: Sequence[str],
+    date: DateLike | None,
+    *,
+    what: str | Sequence[str],
+    quotes: Mapping[str, tuple[float, float]] | None,
+    dividends: Mapping[str, Any] | None,
+    rules: Mapping[str, Mapping[str, Any]] | None,
+    whole_day: bool | None,
+    strict: bool,
+    progress: bool | None,
+    options: Mapping[str, Any],
+) -> ScanResult:
+    """Search many underlyings; see ``LEAPSDataIntegration.scan``."""
+    searches = _searches(what, rules, options)
+    names = names_of(symbols)
+    day = date if date is not None else access.chains.place(None).date
+    reading = {name: options[name] for name in _READING if name in options}
+    market = {name: value for name, value in options.items() if name not in _READING}
+    quoted = {parse_symbol(name): quote for name, quote in (quotes or {}).items()}
+    paid = {parse_symbol(name): value for name, value in (dividends or {}).items()}
+
+    def one(symbol: str, verify: bool | None) -> dict[str, pd.DataFrame] | StockDBError:
+        bid, ask = quoted.get(symbol, (None, None))
+        own = {"stock_bid": bid, "stock_ask": ask, "dividends": paid.get(symbol)}
+        how = {**reading, "verify": verify}
+        try:
+            return {
+                name: _search(access, name, symbol, day, made, {**market, **own}, how)
+                for name, made in searches.items()
+            }
+        except StockDBError as error:
+            log.warning("%s: %s", symbol, error)
+            return error
+
+    whole = len(names) >= _MANY if whole_day is None else whole_day
+    asked: bool | None = reading.get("verify")
+    outcomes: dict[str, dict[str, pd.DataFrame] | StockDBError] = {}
+    with bar(len(names), progress) as advance:
+        rest = names
+        if whole and names:  # the first read proves the file, and keeps it: the rest are local
+            outcomes[names[0]] = one(names[0], True)
+            advance()
+            rest = names[1:]
+        with ThreadPoolExecutor(access.settings.performance.max_workers) as pool:
+            for symbol, outcome in zip(rest, pool.map(lambda s: one(s, asked), rest), strict=True):
+                outcomes[symbol] = outcome
+                advance()
+    return _gathered(outcomes, searches, strict=strict)
+
+
+def _searches(
+    what: str | Sequence[str],
+    rules: Mapping[str, Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Check names before anything is read."""
+    names = [what] if isinstance(what, str) else list(what)
+    unknown = sorted({*names, *(rules or {})} - {"arbitrage", *_RULES})
+    if unknown or not names:
+        raise ConfigurationError(
+            f"There is no search {', '.join(unknown) or 'asked for'}.",
+            remedy=f"Use arbitrage, {', '.join(_RULES)}.",
+        )
+    found: dict[str, Any] = {}
+    for name in names:
+        given = dict((rules or {}).get(name, {}))
+        if name == "arbitrage":
+            found[name] = given
+            continue
+        history = {key: given.pop(key) for key in ("history_days", "bars_symbol") if key in given}
+        try:
+            found[name] = (_RULES[name](**given), history)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"The search {name} has no such rule: {error}.",
+                remedy=f"See LEAPSDataIntegration.find_{name}...",
+            ) from error
+    known = {*_READING, *_ARBITRAGE}
+    wrong = sorted(set(options) - known)
+    if wrong:
+        raise ConfigurationError(
+            f"Unknown option {', '.join(wrong)}.", remedy=f"Known are {', '.join(sorted(known))}."
+        )
+    return found
+
+
+def _search(
+    access: Access,
+    name: str,
+    symbol: str,
+    day: DateLike,
+    made: Any,
+    market: dict[str, Any],
+    reading: dict[str, Any],
+) -> pd.DataFrame:
+    if name == "arbitrage":
+        values: dict[str, Any] = {"rate": None, "fees_per_contract": None, "borrow_rate": 0.0}
+        values |= {**market, **made}
+        policy = ReadPolicy(
+            reading.get("max_age"), reading.get("offline", False), reading.get("allow_stale", False)
+        )
+        return find_opportunities(
+            access, symbol, day, min_days=values.pop("min_days", None), policy=policy,
+            verify=reading.get("verify"), **values,
+        )  # fmt: skip
+    rules, history = made
+    only = {key: value for key, value in market.items() if key not in _ARBITRAGE}
+    common: dict[str, Any] = {
+        key: market[key] for key in ("rate", "fees_per_contract", "max_rows") if key in market
+    }
+    return candidates(
+        access, symbol, day, rules, Asked.of({**only, **common, **reading}), **history
+    )
+
+
+def _gathered(
+    outcomes: Mapping[str, dict[str, pd.DataFrame] | StockDBError],
+    searches: Mapping[str, Any],
+    *,
+    strict: bool,
+) -> ScanResult:
+    result = ScanResult()
+    for symbol, outcome in outcomes.items():
+        if isinstance(outcome, StockDBError):
+            result.errors[symbol] = outcome
+        else:
+            result.searched.append(symbol)
+    if result.errors and (strict or not result.searched):
+        raise next(iter(result.errors.values()))
+    for name in searches:
+        parts = []
+        for symbol in result.searched:
+            found = outcomes[symbol]
+            assert isinstance(found, dict)
+            frame = found[name]
+            result.notes.setdefault(name, {})[symbol] = dict(frame.attrs.get("stockdb", {}))
+            parts.append(frame)
+        result.frames[name] = _best_first(name, parts)
+    return result
+
+
+def _best_first(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return parts[0].iloc[:0]
+    for part in filled:
+        part.attrs = {}
+    frame = pd.concat(filled, ignore_index=True)
+    if name == "arbitrage":
+        tier = frame["class"].map(_TIER).fillna(0).to_numpy()
+        # Without bound (NaN), an annualised return is larger than any other.
+        value = frame["annualised"].fillna(np.inf).to_numpy(np.float64)
+    else:
+        tier = frame["flags"].map(lambda flags: "suspect_quote" in flags).to_numpy(int)
+        value = frame[_BEST[name]].fillna(-np.inf).to_numpy(np.float64)
+        if name == "synthetic":
+            value = np.abs(value - 0.5)
+    return frame.iloc[np.lexsort((-value, tier))].reset_index(drop=True)
