@@ -39,6 +39,7 @@ def tour(seed: int) -> None:
                 _basic(console, minio)
                 _chain(console, minio)
                 _many(console, minio)
+                _models(console, minio)
                 _mistakes(console, minio)
                 _dirty(console, minio)
                 _cache(console, minio)
@@ -97,6 +98,22 @@ def _many(console: Console, minio: MinIODataIntegration) -> None:
         result = minio.bulk_download(symbols, progress=False)
     rows = sum(len(frame) for frame in result.values())
     console.print(f"  {len(result)} frames, {rows:,} rows, {len(result.errors)} errors\n")
+
+
+def _models(console: Console, minio: MinIODataIntegration) -> None:
+    unified = minio.create_unified_interface()
+    with _step(console, "unified.get_feature_matrix(['AAPL', 'MSFT', 'GOOGL'])"):
+        features = unified.get_feature_matrix(["AAPL", "MSFT", "GOOGL"])
+    names = ["ret_1", "rsi_14", "c_over_sma_20", "natr_14", "y_fwd_5"]
+    _table(console, features[names].dropna().tail(3).reset_index())
+    console.print(f"  {features.shape[0]:,} rows x {features.shape[1]} columns\n", highlight=False)
+    with _step(console, "unified.prepare_for_model(features, model_type='lstm')"):
+        lstm = unified.prepare_for_model(features, model_type="lstm")
+    sizes = ", ".join(f"{name} {part.X.shape}" for name, part in lstm.segments.items())
+    console.print(f"  {sizes}, all lazy; {lstm.dropped['purged']} rows purged\n", highlight=False)
+    with _step(console, "unified.audit(a centred average, 'AAPL')"):
+        report = unified.audit(lambda f: f["close"].rolling(53, center=True).mean(), "AAPL")
+    console.print(f"  {report.leaks[0]}\n", highlight=False, markup=False)
 
 
 def _mistakes(console: Console, minio: MinIODataIntegration) -> None:

@@ -127,10 +127,11 @@ def freeze(frame: pd.DataFrame, bucket: str) -> Manifest:
             remedy="Give a frame as get_feature_matrix() returned it; concat and merge drop the "
             "note.",
         )
-    if list(frame.columns) != note["columns"] or len(frame) != note["rows"]:
+    made = json.loads(note["made"])
+    if list(frame.columns) != made["columns"] or len(frame) != made["rows"]:
         raise DataError(
-            f"This frame was changed since it was made: it had {note['rows']} rows and the "
-            f"columns {', '.join(note['columns'][:5])} ...",
+            f"This frame was changed since it was made: it had {made['rows']} rows and the "
+            f"columns {', '.join(made['columns'][:5])} ...",
             remedy="Freeze it before rows are cut and columns added.",
         )
     objects: dict[str, list[str | None]] = {}

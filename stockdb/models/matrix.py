@@ -24,7 +24,7 @@ from stockdb.access.quality import dataset_of
 from stockdb.errors import ConfigurationError, DataError, StockDBError
 from stockdb.models.chains import OPTION_INPUTS, option_days
 from stockdb.models.sets import Plan
-from stockdb.processing.nans import REASONS, count_nans
+from stockdb.processing.nans import count_nans
 from stockdb.processing.spec import BARS, Column, Series
 from stockdb.sessions import calendar as exchange_calendar
 from stockdb.sessions import sessions
@@ -167,7 +167,7 @@ def build(
     if why:
         note["adjustment_reason"] = why
     frame = _stack(parts, plan)
-    note |= {"rows": len(frame), "columns": list(frame.columns)}
+    note["made"] = json.dumps({"rows": len(frame), "columns": list(frame.columns)})
     if not len(frame):
         alone = access.history(names[0], request)  # without the bars to warm up on
         note["empty_reason"] = alone.attrs[ATTRS]["empty_reason"]
@@ -413,7 +413,6 @@ def _note(access: Access, parts: list[Part], plan: Plan, call: dict[str, Any]) -
                 reasons[reason] = reasons.get(reason, 0) + count
     calendars = list(dict.fromkeys(part.notes["calendar"] for part in parts))
     note |= {
-        "features": [*(c.name for c in plan.columns), *(own.name for own in plan.own)],
         "sets": list(plan.sets),
         "spec": plan.spec,
         "reach": {column.name: column.reach for column in plan.labels},
@@ -423,7 +422,7 @@ def _note(access: Access, parts: list[Part], plan: Plan, call: dict[str, Any]) -
         },
         "calendar": calendars[0] if len(calendars) == 1 else None,
         "nan": nans,
-        "nan_reasons": {name: [count, _REASONS[name]] for name, count in reasons.items()},
+        "nan_reasons": reasons,
         "carried": {
             part.symbol: part.notes["carried"][-1] for part in parts if part.notes["carried"]
         },
@@ -439,13 +438,6 @@ def _note(access: Access, parts: list[Part], plan: Plan, call: dict[str, Any]) -
             first = next(iter(found.values()))
             note[name] = first if name == "bill" else dict(list(found.items())[:20])
     return note
-
-
-_REASONS: Final = {
-    **REASONS,
-    "own": "your own function gave no value there",
-    "no_chain": "no option chain of the day is held",
-}
 
 
 def _objects(parts: Iterable[Part]) -> dict[str, str]:
