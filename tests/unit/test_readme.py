@@ -31,9 +31,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_every_block_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = 0
     with EmbeddedServer() as server:
         settings = demo_settings(server, cache_dir=tmp_path / "cache", log_dir=tmp_path / "logs")
