@@ -18,7 +18,7 @@ from stockdb.access import Access, HistoryRequest, Provenance
 from stockdb.access.callers import callers_level
 from stockdb.access.history import warm_start
 from stockdb.access.load import bill, widest_adjustment
-from stockdb.access.parallel import parallel
+from stockdb.access.parallel import each
 from stockdb.access.provenance import ATTRS
 from stockdb.access.quality import dataset_of
 from stockdb.errors import ConfigurationError, DataError, StockDBError
@@ -30,7 +30,7 @@ from stockdb.sessions import calendar as exchange_calendar
 from stockdb.sessions import sessions
 from stockdb.types import DateLike, DateRange, parse_symbol
 
-__all__ = ["Part", "Task", "build", "run_here"]
+__all__ = ["Part", "Task", "ask", "build", "compare", "run_here", "stack"]
 
 Floats32 = npt.NDArray[np.float32]
 #: Many threads may wait for the server; computing holds the interpreter, and is slower by half
@@ -106,10 +106,30 @@ class Part:
 
 def run_here(task: Task, symbols: Sequence[str], max_workers: int | None) -> Iterator[Part]:
     """Run by joblib: threads, or whatever the caller's ``joblib.parallel_config`` says."""
-    from joblib import delayed
+    yield from each(task.access, task, symbols, max_workers)
 
-    with parallel(task.access, max_workers) as run:
-        yield from run(delayed(task)(symbol) for symbol in symbols)
+
+def ask(
+    access: Access,
+    symbols: Iterable[str],
+    start: DateLike | None,
+    end: DateLike | None,
+    interval: str,
+    adjust: str,
+    reading: dict[str, Any],
+) -> tuple[list[str], HistoryRequest, str | None]:
+    """Parse what is asked: symbols in their order, rows, and why not adjusted further."""
+    names = sorted({parse_symbol(symbol) for symbol in symbols})
+    if not names:
+        raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
+    chosen, why = widest_adjustment(access, adjust)
+    request = access.request(start, end, interval, adjust=chosen, **reading)
+    if request.interval.name in {"weekly", "monthly"}:
+        raise ConfigurationError(
+            f"A feature matrix has no {request.interval.name} rows.",
+            remedy="Use daily or intraday bars, with longer windows.",
+        )
+    return names, request, why
 
 
 def build(
@@ -135,18 +155,9 @@ def build(
     **reading
         ``validate``, ``max_age``, ``offline``, ``allow_stale``.
     """
-    names = sorted({parse_symbol(symbol) for symbol in symbols})
-    if not names:
-        raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
+    names, request, why = ask(access, symbols, start, end, interval, adjust, reading)
     if max_workers is not None and max_workers < 1:
         raise ConfigurationError("max_workers must be at least 1.")
-    chosen, why = widest_adjustment(access, adjust)
-    request = access.request(start, end, interval, adjust=chosen, **reading)
-    if request.interval.name in {"weekly", "monthly"}:
-        raise ConfigurationError(
-            f"A feature matrix has no {request.interval.name} rows.",
-            remedy="Use daily or intraday bars, with longer windows.",
-        )
     parts = sorted(run(Task(access, request, plan, rate), names, max_workers), key=_symbol)
     for part in parts:
         for known in part.provenance:
@@ -158,7 +169,7 @@ def build(
         "start": _text(request.wanted.start),
         "end": _text(request.wanted.end),
         "interval": request.interval.name,
-        "adjust": chosen,
+        "adjust": request.adjust,
         "rate": rate,
         "validate": request.validate,
         "today": str(access.pins.today if access.pins else dt.datetime.now(dt.UTC).date()),
@@ -166,7 +177,7 @@ def build(
     note = _note(access, parts, plan, call)
     if why:
         note["adjustment_reason"] = why
-    frame = _stack(parts, plan)
+    frame = stack(parts, plan)
     note["made"] = json.dumps({"rows": len(frame), "columns": list(frame.columns)})
     if not len(frame):
         alone = access.history(names[0], request)  # without the bars to warm up on
@@ -347,8 +358,16 @@ def _stamps(values: npt.NDArray[np.float64]) -> npt.NDArray[np.datetime64]:
 # ------------------------------------------------------------------ all of them
 
 
-def _stack(parts: list[Part], plan: Plan) -> pd.DataFrame:
-    """Stack parts, letting go of each as it is copied."""
+def stack(
+    parts: list[Part], plan: Plan, compared: dict[str, npt.NDArray[np.float64]] | None = None
+) -> pd.DataFrame:
+    """Stack parts, letting go of each as it is copied.
+
+    Parameters
+    ----------
+    compared : dict of str to ndarray, optional
+        Cross-sectional columns, where more symbols than these were compared.
+    """
     filled = [part for part in parts if len(part.index)]
     some = filled or parts[:1]
     names = some[0].names
@@ -364,24 +383,35 @@ def _stack(parts: list[Part], plan: Plan) -> pd.DataFrame:
     index = _index(some, rows)
     edges = np.cumsum([0, *rows])
     block = np.empty((len(names), edges[-1]), np.float32)
-    across = {c.name: c for c in plan.columns if c.across is not None}
-    compared = {name: np.concatenate([part.across[name] for part in some]) for name in across}
+    if compared is None:
+        compared = compare([(part.index, part.across) for part in some], plan)
     stamps = {name: np.concatenate([part.dates[name] for part in some]) for name in some[0].dates}
     for part, begin, end in zip(some, edges[:-1], edges[1:], strict=True):
         block[:, begin:end] = part.block
         part.block = part.block[:, :0]
-    if across:
-        level = pd.DatetimeIndex(index.levels[1])
-        level = level if level.tz is None else level.tz_convert(None)
-        dates = level.to_numpy()[np.asarray(index.codes[1])]
-        for name, column in across.items():
-            assert column.across is not None
-            block[names.index(name)] = column.across(compared[name], dates)
+    for name, values in compared.items():
+        block[names.index(name)] = values
     frame = pd.DataFrame(block.T, index=index, columns=pd.Index(names), copy=False)
     for name, values in stamps.items():
         label = next(n for n, c in enumerate(plan.labels) if c.name == name)
         frame.insert(len(names) - (len(plan.labels) - len(stamps)) + label, name, values)
     return frame
+
+
+def compare(
+    known: Sequence[tuple[pd.DatetimeIndex, dict[str, npt.NDArray[np.float64]]]], plan: Plan
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Compute the columns that compare symbols, over all rows in the order given."""
+    columns = [column for column in plan.columns if column.across is not None]
+    if not columns:
+        return {}
+    naive = (index if index.tz is None else index.tz_convert(None) for index, _ in known)
+    dates = np.concatenate([index.to_numpy() for index in naive])
+    return {
+        column.name: column.across(np.concatenate([held[column.name] for _, held in known]), dates)
+        for column in columns
+        if column.across is not None
+    }
 
 
 def _index(parts: list[Part], rows: list[int]) -> pd.MultiIndex:

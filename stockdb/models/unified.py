@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from stockdb.access import Access
 from stockdb.access.load import bars
 from stockdb.errors import ConfigurationError
 from stockdb.models.audit import AuditReport, audit
+from stockdb.models.lazy import lazy_matrix
 from stockdb.models.manifest import Manifest, freeze, rebuild
 from stockdb.models.matrix import build
 from stockdb.models.prepare import prepare_for_model
@@ -67,7 +68,9 @@ class UnifiedDataInterface:
         offline: bool = False,
         allow_stale: bool = False,
         as_of: Manifest | Mapping[str, Any] | str | os.PathLike[str] | None = None,
-    ) -> pd.DataFrame:
+        engine: Literal["pandas", "dask"] = "pandas",
+        partition_symbols: int = 50,
+    ) -> Any:
         """Compute features and labels of many symbols.
 
         Parameters
@@ -103,6 +106,12 @@ class UnifiedDataInterface:
             and the like are not to be given, ``features`` only where functions or columns of
             your own were.
 
+        engine : {'pandas', 'dask'}
+            ``dask`` gives a lazy Dask frame instead, whose parts are computed by Dask, on a
+            cluster where there is a ``distributed.Client``. It needs the extra ``dask``.
+        partition_symbols : int
+            Symbols in each part of a Dask frame.
+
         Returns
         -------
         pandas.DataFrame
@@ -112,6 +121,10 @@ class UnifiedDataInterface:
             compare symbols begin with ``xs_``, labels with ``y_``.
             ``attrs['stockdb']`` has the spec hash, ``objects`` (a JSON text, key -> ETag and
             version), adjustment, warm-up, and NaN counts by column and by reason.
+
+            With ``engine='dask'`` a ``dask.dataframe.DataFrame`` of the same rows and columns,
+            indexed by symbol (with known divisions), ``date`` as its first column, without
+            ``attrs``: ``.compute().set_index('date', append=True)`` is the other.
 
         Raises
         ------
@@ -127,7 +140,13 @@ class UnifiedDataInterface:
         RangeError, UnavailableError ...
             As for ``get_historical_data``.
         """
+        if engine not in {"pandas", "dask"}:
+            raise ConfigurationError(f"There is no engine {engine!r}.", remedy="pandas or dask.")
         if as_of is not None:
+            if engine == "dask":
+                raise ConfigurationError(
+                    "A manifest is rebuilt here, not by Dask.", remedy="Leave engine out."
+                )
             if any(value is not None for value in (symbols, start, end, labels, rate)):
                 raise ConfigurationError(
                     "as_of says which symbols, dates and labels.",
@@ -137,21 +156,19 @@ class UnifiedDataInterface:
         if symbols is None:
             raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
         plan = make_plan(features, labels)
-        return build(
-            self._access,
-            [symbols] if isinstance(symbols, str) else symbols,
-            plan,
-            start,
-            end,
-            interval=interval,
-            adjust=adjust,
-            rate=rate,
-            max_workers=max_workers,
-            validate=validate,
-            max_age=max_age,
-            offline=offline,
-            allow_stale=allow_stale,
-        )
+        asked = (self._access, [symbols] if isinstance(symbols, str) else symbols, plan, start, end)
+        reading: dict[str, Any] = {
+            "interval": interval,
+            "adjust": adjust,
+            "rate": rate,
+            "validate": validate,
+            "max_age": max_age,
+            "offline": offline,
+            "allow_stale": allow_stale,
+        }
+        if engine == "dask":
+            return lazy_matrix(*asked, partition_symbols=partition_symbols, **reading)
+        return build(*asked, max_workers=max_workers, **reading)
 
     def prepare_for_model(
         self,

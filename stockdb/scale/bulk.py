@@ -5,6 +5,7 @@ A failing symbol is a result like any other; the caller decides at the end.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import warnings
@@ -17,7 +18,7 @@ import pandas as pd
 
 from stockdb.access import Access, HistoryRequest, Provenance
 from stockdb.access.callers import callers_level
-from stockdb.access.parallel import parallel
+from stockdb.access.parallel import each
 from stockdb.access.shape import long_form
 from stockdb.core.scope import Scope, current, entered
 from stockdb.errors import ConfigurationError, DataError, StockDBError
@@ -178,23 +179,14 @@ def _run(
 ) -> Iterator[Outcome]:
     if max_workers is not None and max_workers < 1:
         raise ConfigurationError("max_workers must be at least 1.")
-    with parallel(access, max_workers) as run:
-        for first in range(0, len(symbols), window):
-            part = symbols[first : first + window]
-            for symbol, outcome, known in run(_tasks(access, part, request)):
-                if known is not None:
-                    access.provenance.add(known)
-                yield symbol, outcome, known
+    read = functools.partial(_read, access, request, current())
+    for symbol, outcome, known in each(access, read, symbols, max_workers, window=window):
+        if known is not None:
+            access.provenance.add(known)
+        yield symbol, outcome, known
 
 
-def _tasks(access: Access, symbols: list[str], request: HistoryRequest) -> Iterator[Any]:
-    from joblib import delayed
-
-    scope = current()
-    return (delayed(_read)(access, symbol, request, scope) for symbol in symbols)
-
-
-def _read(access: Access, symbol: str, request: HistoryRequest, scope: Scope | None) -> Outcome:
+def _read(access: Access, request: HistoryRequest, scope: Scope | None, symbol: str) -> Outcome:
     if scope is not None:
         scope.check()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from typing import Final
@@ -11,7 +12,7 @@ import pandas as pd
 from stockdb.access import Access, Provenance
 from stockdb.access.callers import callers_level
 from stockdb.access.chains import ChainFilter, history_note, read_chain
-from stockdb.access.parallel import parallel
+from stockdb.access.parallel import each
 from stockdb.core.days import Place
 from stockdb.core.reader import ReadPolicy
 from stockdb.core.scope import Scope, current, entered
@@ -40,8 +41,6 @@ def chain_history(
     strict: bool = False,
 ) -> pd.DataFrame:
     """Read every day's chain in a range; see ``MinIODataIntegration.get_options_data``."""
-    from joblib import delayed
-
     broken: list[ArchiveError] = []
     places, left_out = _places(access, wanted, broken)
     frames: list[pd.DataFrame] = []
@@ -49,12 +48,9 @@ def chain_history(
     errors: dict[str, StockDBError] = {error.key or "archive": error for error in broken}
     absent: dict[str, StockDBError] = {}
     origins = []
-    scope = current()
-    tasks = (
-        delayed(_read)(access, symbol, place, filters, policy, verify, scope) for place in places
-    )
-    with bar(len(places), progress, "day") as advance, parallel(access, max_workers) as run:
-        for day, outcome, provenance in run(tasks):
+    read = functools.partial(_read, access, symbol, filters, policy, verify, current())
+    with bar(len(places), progress, "day") as advance:
+        for day, outcome, provenance in each(access, read, places, max_workers):
             if isinstance(outcome, SymbolNotFoundError):
                 absent[day] = outcome  # that day's file is known, and does not quote it
             elif isinstance(outcome, StockDBError):
@@ -129,11 +125,11 @@ def _places(
 def _read(
     access: Access,
     symbol: str,
-    place: Place,
     filters: ChainFilter,
     policy: ReadPolicy,
     verify: bool | None,
     scope: Scope | None,
+    place: Place,
 ) -> Outcome:
     day = str(place.date)
     proved = access.verifies(verify)

@@ -1,0 +1,279 @@
+"""The same work by one thread, by many, by processes and on a cluster: the same frames.
+
+Also where a worker is killed in the middle of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from minio_data_integration import MinIODataIntegration
+from stockdb.errors import ConfigurationError, SymbolNotFoundError, UnavailableError
+from stockdb.sessions import sessions
+from stockdb.settings import load_settings
+from tests.conftest import ClientFactory
+from tests.faults.conftest import CANARY
+
+pytestmark = pytest.mark.slow  # processes that import all of it
+distributed = pytest.importorskip("distributed", reason="needs the extra 'dask'")
+
+SYMBOLS = [f"S{number:02d}" for number in range(24)]
+ROWS = 300
+
+
+def bars(number: int) -> bytes:
+    """A random walk on real sessions."""
+    random = np.random.default_rng(number)
+    close = 50 * np.exp(np.cumsum(random.normal(0, 0.02, ROWS)))
+    days = sessions("XNYS", pd.Timestamp("2022-01-03"), pd.Timestamp("2023-12-29"))[:ROWS]
+    frame = pd.DataFrame(
+        {
+            "trade_date": days.strftime("%Y-%m-%d"),
+            "Open": close * 0.99, "High": close * 1.02, "Low": close * 0.97, "Close": close,
+            "Volume": random.integers(1000, 9000, ROWS),
+        }
+    )  # fmt: skip
+    return frame.to_csv(index=False).encode()
+
+
+@pytest.fixture(scope="module")
+def bucket(make_bucket: Callable[..., str]) -> str:
+    return make_bucket({f"stocks-2010-2025/{s}.csv": bars(n) for n, s in enumerate(SYMBOLS)})
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Two worker processes, as two machines are: with caches of their own."""
+    home = tmp_path_factory.mktemp("cluster")
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None,
+            local_directory=str(home), env={"XDG_CACHE_HOME": str(home / "cache")},
+        ) as running,
+        distributed.Client(running) as client,
+    ):  # fmt: skip
+        client.home = home
+        yield client
+
+
+@contextmanager
+def loky() -> Iterator[None]:
+    from joblib.externals.loky import get_reusable_executor
+
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        yield
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def threads() -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+def dask() -> AbstractContextManager[Any]:
+    config: AbstractContextManager[Any] = joblib.parallel_config(backend="dask")
+    return config
+
+
+WAYS = [threads, loky, dask]
+
+
+def slowly(bars: pd.DataFrame) -> pd.DataFrame:
+    """A feature that takes long enough to kill its worker at it."""
+    time.sleep(0.15)
+    return pd.DataFrame({"own": bars["close"] / bars["open"]}, index=bars.index)
+
+
+def kill_one(find: Callable[[], list[int]], seconds: float) -> threading.Thread:
+    """Kill a worker in the middle of it."""
+
+    def kill() -> None:
+        time.sleep(seconds)
+        os.kill(find()[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def loky_workers() -> list[int]:
+    children = psutil.Process().children()
+    return [child.pid for child in children if "popen_loky" in " ".join(child.cmdline())]
+
+
+class TestEqual:
+    @pytest.mark.parametrize("way", WAYS)
+    def test_bulk_downloads(
+        self, bucket: str, client_factory: ClientFactory, cluster: Any, way: Any
+    ) -> None:
+        one_by_one = client_factory(bucket)
+        expected = {name: one_by_one.get_historical_data(name) for name in SYMBOLS}
+        with way():
+            found = client_factory(bucket).bulk_download([*SYMBOLS, "ABSENT"])
+        assert list(found) == SYMBOLS and list(found.errors) == ["ABSENT"]
+        assert isinstance(found.errors["ABSENT"], SymbolNotFoundError)
+        for name, frame in found.items():
+            pd.testing.assert_frame_equal(frame, expected[name], check_exact=True)
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_feature_matrices(
+        self, bucket: str, client_factory: ClientFactory, cluster: Any, way: Any
+    ) -> None:
+        def matrix(max_workers: int | None = None) -> pd.DataFrame:
+            unified = client_factory(bucket).create_unified_interface()
+            found: pd.DataFrame = unified.get_feature_matrix(
+                SYMBOLS,
+                ["default", "alpha", "xs_rank"],
+                start="2022-06-01",
+                max_workers=max_workers,
+            )
+            return found
+
+        expected = matrix(1)
+        assert any(name.startswith("xs_") for name in expected.columns)
+        with way():
+            found = matrix()
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        one, other = found.attrs["stockdb"], expected.attrs["stockdb"]
+        assert one["spec"] == other["spec"] and one["nan"] == other["nan"]
+
+    @pytest.mark.parametrize("features", [None, ["default", "alpha", "xs_rank"], slowly])
+    def test_a_lazy_matrix(
+        self, bucket: str, client_factory: ClientFactory, cluster: Any, features: Any
+    ) -> None:
+        """A part for each group of symbols; columns that compare symbols compare all of them."""
+        unified = client_factory(bucket).create_unified_interface()
+        some = SYMBOLS if features is not slowly else SYMBOLS[:6]
+        expected = unified.get_feature_matrix(some, features, start="2022-06-01")
+        lazy = unified.get_feature_matrix(
+            some, features, start="2022-06-01", engine="dask", partition_symbols=5
+        )
+        assert lazy.npartitions == -(-len(some) // 5)
+        assert lazy.divisions[0] == "S00" and lazy.divisions[-1] == some[-1]
+        assert list(lazy.columns) == ["date", *expected.columns]
+        found = lazy.compute().set_index("date", append=True)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        only = lazy.loc["S03"].compute()  # one part is enough for one symbol
+        assert set(only.index) == {"S03"} and len(only) == len(expected.loc["S03"])
+
+    def test_without_a_cluster_dask_computes_here(
+        self, bucket: str, client_factory: ClientFactory
+    ) -> None:
+        unified = client_factory(bucket).create_unified_interface()
+        lazy = unified.get_feature_matrix(SYMBOLS[:4], engine="dask", partition_symbols=2)
+        found = lazy.compute(scheduler="threads").set_index("date", append=True)
+        pd.testing.assert_frame_equal(found, unified.get_feature_matrix(SYMBOLS[:4]))
+
+    def test_what_cannot_be_lazy(self, bucket: str, client_factory: ClientFactory) -> None:
+        unified = client_factory(bucket).create_unified_interface()
+        for options in (
+            {"engine": "spark"}, {"engine": "dask", "partition_symbols": 0},
+            {"engine": "dask", "as_of": {}},
+        ):  # fmt: skip
+            with pytest.raises(ConfigurationError):
+                unified.get_feature_matrix(None if "as_of" in options else SYMBOLS, **options)
+        with pytest.raises(SymbolNotFoundError):  # now, not on the cluster
+            unified.get_feature_matrix(["ABSENT"], engine="dask")
+
+
+class TestAKilledWorker:
+    """Changes nothing but the time."""
+
+    @pytest.mark.parametrize("way", ["loky", "dask", "lazy"])
+    def test_of_a_feature_matrix(
+        self, bucket: str, client_factory: ClientFactory, cluster: Any, way: str
+    ) -> None:
+        unified = client_factory(bucket).create_unified_interface()
+        expected = unified.get_feature_matrix(SYMBOLS, slowly)
+
+        def dask_workers() -> list[int]:
+            return list(cluster.run(os.getpid).values())
+
+        before = dask_workers()
+        if way == "lazy":
+            lazy = unified.get_feature_matrix(SYMBOLS, slowly, engine="dask", partition_symbols=2)
+            killing = kill_one(lambda: before, 0.7)
+            found = lazy.compute().set_index("date", append=True)
+        else:
+            with loky() if way == "loky" else dask():
+                if way == "loky":
+                    unified.get_feature_matrix(SYMBOLS[:2])  # the workers stand
+                killing = kill_one(loky_workers if way == "loky" else lambda: before, 0.7)
+                found = unified.get_feature_matrix(SYMBOLS, slowly)
+        killing.join()
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        if way != "loky":
+            cluster.wait_for_workers(2)
+            assert set(dask_workers()) != set(before)
+
+    def test_of_a_bulk_download(self, bucket: str, client_factory: ClientFactory) -> None:
+        expected = client_factory(bucket).bulk_download(SYMBOLS)
+        minio = client_factory(bucket)
+        with loky():
+            minio.bulk_download(SYMBOLS[:2])
+            found = {}
+            for name, frame in minio.iter_historical_data(SYMBOLS):
+                if name == SYMBOLS[3]:
+                    os.kill(loky_workers()[0], signal.SIGKILL)
+                found[name] = frame
+        assert list(found) == SYMBOLS
+        for name, frame in found.items():
+            pd.testing.assert_frame_equal(frame, expected[name], check_exact=True)
+
+    def test_workers_that_always_die_are_an_error(
+        self, bucket: str, client_factory: ClientFactory
+    ) -> None:
+        unified = client_factory(bucket).create_unified_interface()
+        with loky(), pytest.raises(UnavailableError, match="died 3 times"):
+            unified.get_feature_matrix(SYMBOLS, suicidal)
+
+
+def suicidal(bars: pd.DataFrame) -> pd.DataFrame:
+    if threading.current_thread() is threading.main_thread():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return bars[["close"]]
+
+
+class TestWorkers:
+    def test_have_caches_of_their_own(
+        self, bucket: str, client_factory: ClientFactory, cluster: Any
+    ) -> None:
+        """Where no folder is configured, each takes that of its own system."""
+        minio = client_factory(bucket, cache_dir=None)
+        mine = Path(minio.get_cache_stats()["directory"])
+        with dask():
+            minio.bulk_download(SYMBOLS[:8])
+        theirs = cluster.home / "cache"
+        assert not mine.is_relative_to(theirs)
+        assert len([p for p in theirs.rglob("*") if p.is_file() and p.stat().st_size > 5000]) >= 8
+
+    def test_tell_nobody_the_secret(
+        self, embedded_server: Any, bucket: str, cluster: Any, tmp_path: Path, caplog: Any
+    ) -> None:
+        """Not in a name, a repr or a log of the cluster, also where all tasks fail."""
+        caplog.set_level(logging.DEBUG)
+        settings = load_settings(
+            directory=tmp_path, endpoint=embedded_server.endpoint, bucket_name=bucket,
+            access_key="dummy-access", secret_key=CANARY, log_dir=tmp_path / "logs",
+        )  # fmt: skip
+        with MinIODataIntegration(settings) as minio, dask():
+            found = minio.bulk_download(SYMBOLS[:4], max_age=0)
+            assert len(found.errors) == 4  # a wrong secret
+            told = [repr(found.errors), str(found.errors["S00"]), repr(minio), caplog.text]
+            told += [str(cluster.get_worker_logs()), str(cluster.get_scheduler_logs())]
+            told += [str(cluster.get_events()), repr(cluster.story())]
+        assert CANARY not in "".join(told)
