@@ -18,7 +18,6 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from minio_data_integration import MinIODataIntegration
@@ -29,6 +28,7 @@ from tests.conftest import ClientFactory
 from tests.faults.conftest import CANARY
 
 pytestmark = pytest.mark.slow  # processes that import all of it
+psutil = pytest.importorskip("psutil", reason="needs the extra 'dask'")
 distributed = pytest.importorskip("distributed", reason="needs the extra 'dask'")
 
 SYMBOLS = [f"S{number:02d}" for number in range(24)]
