@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,8 @@ class TestEqual:
     ) -> None:
         unified = client_factory(bucket).create_unified_interface()
         lazy = unified.get_feature_matrix(SYMBOLS[:4], engine="dask", partition_symbols=2)
-        found = lazy.compute(scheduler="threads").set_index("date", append=True)
+        with ThreadPoolExecutor(2) as pool:  # of its own, Dask leaves one behind
+            found = lazy.compute(scheduler="threads", pool=pool).set_index("date", append=True)
         pd.testing.assert_frame_equal(found, unified.get_feature_matrix(SYMBOLS[:4]))
 
     def test_what_cannot_be_lazy(self, bucket: str, client_factory: ClientFactory) -> None:
