@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
