@@ -176,8 +176,9 @@ def suspect_quotes(chain: pd.DataFrame, *, quote_date: DateLike | None = None) -
     quotes = executable_quotes(chain, quote_date=quote_date)
     suspects = find_suspects(quotes, two_option_pairs(quotes, Terms()))
     rows = np.flatnonzero(suspects.marked)
-    columns = ["contract", "type", "strike", "expiration", "dte", "bid", "ask"]
+    columns = ["contract", "type", "strike", "expiration", "bid", "ask"]
     frame = chain.iloc[quotes.row[rows]][columns].reset_index(drop=True)
+    frame.insert(4, "dte", quotes.dte[rows])
     frame["open_interest"], frame["volume"] = quotes.open_interest[rows], quotes.volume[rows]
     frame["conflicts"], frame["distance"] = suspects.conflicts[rows], suspects.distance[rows]
     many, far = suspects.many[rows], suspects.far[rows]
