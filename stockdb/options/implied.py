@@ -192,7 +192,7 @@ def solve(
     codes[rows[np.isnan(result[rows])]] = _NO_TIME
     for evaluate, which in (
         (early.value_and_vega, ~known.european & ~grid),
-        (_by_differences(known, scheme), grid),
+        (_Differences(known, scheme), grid),
     ):
         rows = np.flatnonzero((codes == _OK) & which)
         if len(rows):
@@ -234,13 +234,26 @@ def _european_start(known: Terms, value: Floats) -> Floats:
     return result
 
 
-def _by_differences(known: Terms, scheme: Scheme) -> Evaluate:
-    def evaluate(rows: Indices, sigma: Floats) -> tuple[Floats, Floats]:
-        part, step = known.at(rows), 0.005 * sigma
-        high, low = values(part, sigma + step, scheme), values(part, sigma - step, scheme)
-        return values(part, sigma, scheme), (high - low) / (2.0 * step)
+class _Differences:
+    """Prices by finite differences; vega by a bump at first, then from one step to the next."""
 
-    return evaluate
+    def __init__(self, known: Terms, scheme: Scheme) -> None:
+        self.known, self.scheme = known, scheme
+        self.sigma = np.full(len(known.S), np.nan)
+        self.value = np.full(len(known.S), np.nan)
+
+    def __call__(self, rows: Indices, sigma: Floats) -> tuple[Floats, Floats]:
+        part = self.known.at(rows)
+        value = values(part, sigma, self.scheme)
+        moved = sigma - self.sigma[rows]
+        vega = (value - self.value[rows]) / moved
+        first = np.flatnonzero(~(np.abs(moved) > 1e-5 * sigma))
+        if len(first):
+            step = 0.002 * sigma[first]
+            up = values(part.at(first), sigma[first] + step, self.scheme)
+            vega[first] = (up - value[first]) / step
+        self.sigma[rows], self.value[rows] = sigma, value
+        return value, vega
 
 
 def newton(

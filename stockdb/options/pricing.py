@@ -373,18 +373,14 @@ def _finite_greeks(known: Terms, time: float, sigma: Floats) -> Greeks:
         for sign in (-1.0, 1.0)
     )
 
-    def slope(**bump: float) -> Floats:
-        (size,) = bump.values()
-        back = {name: -value for name, value in bump.items()}
-        up, down = (_finite(known, time, sigma, **change).value for change in (bump, back))
-        return (up - down) / (2.0 * size)
-
+    by_r = (_finite(known, time, sigma, dr=_RATE_BUMP).value - base.value) / _RATE_BUMP
+    by_q = (_finite(known, time, sigma, dq=_RATE_BUMP).value - base.value) / _RATE_BUMP
     return Greeks(
         base.value,
         base.delta,
         base.gamma,
         base.theta,
         (high - low) / (2.0 * step),
-        slope(dr=_RATE_BUMP),
-        slope(dq=_RATE_BUMP),
+        by_r,
+        by_q,
     )
