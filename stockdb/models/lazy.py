@@ -12,7 +12,8 @@ import pandas as pd
 
 from stockdb.access import Access
 from stockdb.errors import ConfigurationError
-from stockdb.models.matrix import Part, Task, ask, compare, stack
+from stockdb.models.matrix import ask, compare, stack
+from stockdb.models.part import Part, Task
 from stockdb.models.sets import Plan
 from stockdb.types import DateLike
 

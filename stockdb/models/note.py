@@ -10,7 +10,7 @@ from stockdb.access import Access
 from stockdb.models.sets import Plan
 
 if TYPE_CHECKING:
-    from stockdb.models.matrix import Part
+    from stockdb.models.part import Part
 
 __all__ = ["note_of"]
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from stockdb.models import MODEL_TYPES
+from stockdb.settings import Dataset
 from tests.unit.models import checks
 
 pytestmark = pytest.mark.shared_data
@@ -112,3 +113,47 @@ def test_every_model_type(adjusted: Any, frame: pd.DataFrame, model: str, label:
     if found.kind.layout == "window":
         assert found.train.X.shape[0] > 8000
         assert np.isfinite(found.test.X[:64]).all()
+
+
+def test_five_minute_bars(
+    shared_data: Path, make_bucket: Callable[..., str], module_clients: Any
+) -> None:
+    """78 bars a day (42 on 3 July): windows count bars, run over the night, and cross no gap."""
+    names = ("AAPL", "NVDA", "SPY")
+    files = {
+        f"intraday/{name}_5min.csv.gz": (
+            shared_data / "intraday" / f"{name}_5min.csv.gz"
+        ).read_bytes()
+        for name in names
+    }
+    dataset = Dataset(
+        key="intraday/{SYMBOL}_5min.csv.gz", kind="bars", interval="5m", adjustment="splits"
+    )
+    client = module_clients(make_bucket(files), datasets={"minutes": dataset})
+    unified = client.create_unified_interface()
+    chosen = ["ret_1", "rsi_14", "c_over_sma_20", "natr_14"]
+    whole = unified.get_feature_matrix(names, chosen, interval="5m")
+    part = unified.get_feature_matrix(names, chosen, "2024-07-01", "2024-07-05", interval="5m")
+    dates = part.index.get_level_values(1)
+    assert str(dates.tz) == "America/New_York"
+    assert part.loc["SPY"].groupby(part.loc["SPY"].index.date).size().tolist() == [78, 78, 42, 78]
+    assert part[chosen].notna().all().all()
+    inner = part.index[:-30]
+    np.testing.assert_allclose(part.loc[inner, chosen], whole.loc[inner, chosen], rtol=1e-4)
+    assert part["y_fwd_21"].isna().sum() == 22 * 3  # no bar after the end is read
+    found = unified.prepare_for_model(whole, "lstm", seq_len=30)
+    assert found.train.t1.max() < found.valid.t0.min()
+    assert found.dropped["purged"] == 6 * 2 * 3
+    gap = whole.drop(index=("SPY", whole.loc["SPY"].index[2000]))
+    less = unified.prepare_for_model(gap, "lstm", seq_len=30)
+    assert less.dropped["missing_session"] == 29
+
+
+def test_the_audit_of_real_bars(adjusted: Any) -> None:
+    def momentum(frame: pd.DataFrame) -> pd.DataFrame:
+        change = frame["close"].pct_change()
+        return pd.DataFrame({"fast": change.rolling(5).mean(), "calm": change.rolling(60).std()})
+
+    assert adjusted.audit(momentum, "AAPL", warmup=60).ok
+    assert adjusted.audit(momentum, ["KO", "SPY"], by_symbol=True).ok
+    assert not adjusted.audit(momentum, ["KO", "SPY"]).ok  # rolls over from one to the other

@@ -153,6 +153,19 @@ class TestLeaks:
         with pytest.raises(AssertionError):
             self.test_6_no_label_interval_meets_a_later_segment(frame, "xgboost", "y_fwd_5")
 
+    @supervised
+    def test_5_later_barriers_do_not_move_training(self, frame: pd.DataFrame, model: str) -> None:
+        """Neither the values nor the ends of labels from valid on are in what training sees."""
+        found = prepared(frame, model, label="y_tb")
+        late = frame.index.get_level_values(1) >= pd.Timestamp(found.parameters["valid_from"])
+        other = frame.copy()
+        dates = pd.Series(frame.index.get_level_values(1), index=frame.index)
+        other.loc[late, "t1"] = dates[late] + pd.Timedelta(60, "D")
+        other.loc[late, ["y_tb", "weight"]] = 0.5
+        again = prepared(other, model, label="y_tb")
+        assert checks.state(again) == checks.state(found)
+        assert again.parameters["embargo"] == found.parameters["embargo"]
+
     def test_6_panel_rewards_stay_in_their_segment(self, frame: pd.DataFrame) -> None:
         found = prepared(frame, "rl", embargo=0)
         spans = [list(zip(s.t0, s.t1, strict=True)) for s in found.segments.values()]
