@@ -9,6 +9,7 @@ import pandas as pd
 from stockdb.access.access import Access
 from stockdb.access.chains import parse_filter
 from stockdb.access.market import read_market
+from stockdb.access.numbers import NumbersRequest, with_numbers
 from stockdb.access.provenance import ATTRS
 from stockdb.core.reader import ReadPolicy
 from stockdb.options.arbitrage import find_arbitrage, terms_of
@@ -68,6 +69,11 @@ def arbitrage_on(
         fees_per_contract=fees,
         borrow_rate=borrow_rate,
     )
+    if options.get("include_statistical"):
+        middle = None
+        if stock_bid is not None and stock_ask is not None:
+            middle = (stock_bid + stock_ask) / 2.0
+        chain = with_numbers(access, chain, NumbersRequest(middle, market.curve))
     frame = find_arbitrage(chain, terms, **options)
     frame.attrs[ATTRS]["market"] = market.describe()
     return frame

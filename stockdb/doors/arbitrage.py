@@ -67,7 +67,9 @@ class ArbitrageMethods:
         borrow_rate : float
             Yearly fee for borrowed stock, as a fraction of its price.
         include_statistical : bool
-            Also rows that are no arbitrage (the short box of American options), labelled so.
+            Also rows that are no arbitrage, labelled so: short boxes of American options,
+            synthetic stock off its fair price, options off the smile of their neighbours, and
+            tests against the stock at the price that the chain implies where no quote is given.
         include_suspect : bool
             False leaves out rows that rest on a quote which contradicts its chain.
         min_days : int, optional

@@ -31,6 +31,11 @@ REASONS: Final = {
     "put_cap": "The put brings more than its strike, the most that it can ever cost.",
     "long_box": "The box pays the difference of strikes at expiration, and costs less than that is "
     "worth today.",
+    "synthetic_long": "The call less the put costs less than the two are worth at one volatility.",
+    "synthetic_short": "The call less the put brings more than the two are worth at one "
+    "volatility.",
+    "iv_outlier_dear": "Its volatility is far above the smile of its neighbours.",
+    "iv_outlier_cheap": "Its volatility is far below the smile of its neighbours.",
     "short_box": "The box costs the difference of strikes at expiration, and brings more than that "
     "is worth today.",
 }
@@ -49,6 +54,10 @@ _HOW: Final = {
     "call_cap": "Keep the stock to deliver it when assigned.",
     "put_cap": "Keep the strike in cash to pay for the stock when assigned.",
     "long_box": "Hold to expiration; if assigned early, exercise the bought option of that type.",
+    "synthetic_long": "Hedge with the stock sold; it may go on being cheap.",
+    "synthetic_short": "Hedge with the stock bought; it may go on being dear.",
+    "iv_outlier_dear": "Hedge the delta; it may go on being dear.",
+    "iv_outlier_cheap": "Hedge the delta; it may go on being cheap.",
     "short_box": "Hold to expiration.",
 }
 
@@ -65,7 +74,7 @@ def leg_text(leg: dict[str, object]) -> str:
 def sentence(kind: str, symbol: str, legs: list[dict[str, object]], edge: float) -> str:
     """Explain one package."""
     trade = ", ".join(leg_text(leg) for leg in legs)
-    return (
-        f"{symbol}: {trade}. {REASONS[kind]} {_HOW[kind]} "
-        f"At least {edge * 100:,.2f} dollars a package are left after fees."
-    )
+    modelled = kind.startswith(("synthetic", "iv_outlier"))
+    gain = f"{edge * 100:,.2f} dollars a package"
+    left = f"By the model {gain} are in it" if modelled else f"At least {gain} are left"
+    return f"{symbol}: {trade}. {REASONS[kind]} {_HOW[kind]} {left} after fees."

@@ -22,6 +22,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 _WIDTH_OWED: Final = ("slope", "short_box")
 _SHORT_STOCK: Final = ("reversal", "call_floor")
+_NAKED: Final = ("synthetic_long", "synthetic_short", "iv_outlier_dear")
+_MARGIN_OF_NAKED: Final = 0.2  # Regulation T, of the stock; here of the strike
 _MARGIN_OF_SHORT_STOCK: Final = 0.5  # Regulation T, beyond the proceeds
 _TICK_OF_STOCK: Final = 0.01
 _OWES_DIVIDEND: Final = (
@@ -119,6 +121,8 @@ def _capital(
         margin = np.full(len(found), _MARGIN_OF_SHORT_STOCK * terms.stock_bid)
     elif found.kind == "put_cap":
         margin = quotes.strike[at[:, 0]]
+    elif found.kind in _NAKED:
+        return _MARGIN_OF_NAKED * quotes.strike[at[:, 0]] + np.maximum(debit, 0.0)
     return np.where(debit > 0.0, debit, margin)
 
 
@@ -270,6 +274,8 @@ def _disclosures(
         always.append("Rests on the dividends given being paid as given.")
     if found.kind == "short_box" and found.klass == "statistical":
         always.append("Either sold option may be assigned early, which costs the interest.")
+    if found.klass == "statistical":
+        always.append("No arbitrage: it rests on a model or on a price that was not quoted.")
     verb = "pays" if found.kind in ("reversal", "short_box") else "earns"
     texts = []
     for owed, cash_settled, rate in zip(dividend, european, earned, strict=True):

@@ -13,6 +13,7 @@ from stockdb.options._butterflies import butterfly_tests, call_rays
 from stockdb.options._packages import Found, Terms
 from stockdb.options._parity import NO_SPOT, box_tests, parity_tests, stock_tests
 from stockdb.options._rows import COLUMNS, rows_of
+from stockdb.options._statistical import NEEDS, statistical_tests, with_implied_spot
 from stockdb.options._verticals import put_rays, two_option_pairs, two_option_tests
 from stockdb.options.market import DividendSchedule, RateCurve
 from stockdb.options.quotes import Quotes, executable_quotes
@@ -97,7 +98,10 @@ def find_arbitrage(
         guessed: the tests that need it are skipped.
     quote_date : date-like, optional
     include_statistical : bool
-        Also rows that are no arbitrage, labelled ``statistical``.
+        Also rows that are no arbitrage, labelled ``statistical``: short boxes of American
+        options; of an enriched chain (:func:`stockdb.options.chain.enrich`) also synthetic stock
+        off its fair price, options off the smile of their neighbours, and, without a stock
+        quote, the tests against the stock at the price that the chain implies.
     include_suspect : bool
         False leaves out the rows that rest on a quote which contradicts its chain.
     tick : float, optional
@@ -148,9 +152,14 @@ def find_arbitrage(
     if not len(chain):
         return _with_note(_empty(), chain, Suspects.none(), [], {}, {})
     quotes = executable_quotes(chain, quote_date=quote_date, tick=tick)
+    asked = terms
+    if include_statistical:
+        terms = with_implied_spot(terms, chain)
     pairs = two_option_pairs(quotes, terms)
     suspects = find_suspects(quotes, pairs)
     findings = list(_all_tests(quotes, terms, pairs, max_rows, include_statistical))
+    if include_statistical:
+        findings += statistical_tests(quotes, terms, chain)
     suspects = judge_stock(suspects, findings, quotes, terms)
     found: dict[str, int] = {}
     for item in findings:
@@ -160,7 +169,9 @@ def find_arbitrage(
     if not include_suspect:
         frame = frame[frame["class"] != "suspect"].reset_index(drop=True)
     dropped = {reason: len(names) for reason, names in quotes.dropped.items()}
-    return _with_note(frame, chain, suspects, _skipped(quotes, terms), dropped, found)
+    return _with_note(
+        frame, chain, suspects, _skipped(quotes, asked, chain, include_statistical), dropped, found
+    )
 
 
 def suspect_quotes(chain: pd.DataFrame, *, quote_date: DateLike | None = None) -> pd.DataFrame:
@@ -226,7 +237,9 @@ def _empty() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
 
 
-def _skipped(quotes: Quotes, terms: Terms) -> list[dict[str, str]]:
+def _skipped(
+    quotes: Quotes, terms: Terms, chain: pd.DataFrame, statistical: bool
+) -> list[dict[str, str]]:
     """Name the tests that were not run, and why."""
     missing: list[tuple[tuple[str, ...], str]] = []
     if terms.curve is None:
@@ -254,6 +267,8 @@ def _skipped(quotes: Quotes, terms: Terms) -> list[dict[str, str]]:
         missing.append((("conversion", "reversal"), _NO_UNDERLYING))
     if len(quotes) and not quotes.european.all():
         missing.append((("short_box",), "American options may be assigned early: never riskless"))
+    if statistical and not (set(NEEDS) <= set(chain.columns) and chain["iv"].notna().any()):
+        missing.append((("synthetic", "iv_outlier"), "the chain has no implied volatilities"))
     reasons: dict[str, list[str]] = {}
     for tests, reason in missing:
         for test in tests:

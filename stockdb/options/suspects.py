@@ -109,6 +109,8 @@ def judge_stock(
     Counted are the sold options of rays and caps, the options of floors, and the calls of
     conversions and reversals whose edge a rate `RATE_DOUBT` away would not explain.
     """
+    if terms.implied_spot:  # no quote to judge
+        return suspects
     against: set[int] = set()
     for found in findings:
         if not len(found) or not (found.legs == STOCK).any():
