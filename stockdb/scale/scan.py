@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 
 from stockdb.access import Access
 from stockdb.access.leaps import find_opportunities
+from stockdb.access.parallel import each
 from stockdb.access.strategies import Asked, candidates
 from stockdb.core.reader import ReadPolicy
 from stockdb.errors import ConfigurationError, StockDBError
@@ -102,6 +102,31 @@ class ScanResult(Mapping[str, pd.DataFrame]):
         return table
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is done for each underlying; crosses to another process."""
+
+    access: Access
+    searches: Mapping[str, Any]
+    day: DateLike
+    market: Mapping[str, Any]
+    reading: Mapping[str, Any]
+    quoted: Mapping[str, tuple[float, float]]
+    paid: Mapping[str, Any]
+
+    def __call__(self, symbol: str) -> dict[str, pd.DataFrame] | StockDBError:
+        bid, ask = self.quoted.get(symbol, (None, None))
+        own = {"stock_bid": bid, "stock_ask": ask, "dividends": self.paid.get(symbol)}
+        market = {**self.market, **own}
+        try:
+            return {
+                name: _search(self.access, name, symbol, self.day, made, market, dict(self.reading))
+                for name, made in self.searches.items()
+            }
+        except StockDBError as error:
+            return error
+
+
 def scan(
     access: Access,
     symbols: Sequence[str],
@@ -120,37 +145,26 @@ def scan(
     searches = _searches(what, rules, options)
     names = names_of(symbols)
     day = date if date is not None else access.chains.place(None).date
-    reading = {name: options[name] for name in _READING if name in options}
+    reading = {"verify": None} | {name: options[name] for name in _READING if name in options}
     market = {name: value for name, value in options.items() if name not in _READING}
     quoted = {parse_symbol(name): quote for name, quote in (quotes or {}).items()}
     paid = {parse_symbol(name): value for name, value in (dividends or {}).items()}
 
-    def one(symbol: str, verify: bool | None) -> dict[str, pd.DataFrame] | StockDBError:
-        bid, ask = quoted.get(symbol, (None, None))
-        own = {"stock_bid": bid, "stock_ask": ask, "dividends": paid.get(symbol)}
-        how = {**reading, "verify": verify}
-        try:
-            return {
-                name: _search(access, name, symbol, day, made, {**market, **own}, how)
-                for name, made in searches.items()
-            }
-        except StockDBError as error:
-            log.warning("%s: %s", symbol, error)
-            return error
-
+    task = _Task(access, searches, day, market, reading, quoted, paid)
     whole = len(names) >= _MANY if whole_day is None else whole_day
-    asked: bool | None = reading.get("verify")
     outcomes: dict[str, dict[str, pd.DataFrame] | StockDBError] = {}
     with bar(len(names), progress) as advance:
         rest = names
         if whole and names:  # the first read proves the file, and keeps it: the rest are local
-            outcomes[names[0]] = one(names[0], True)
+            proving = replace(task, reading={**reading, "verify": True})
+            outcomes[names[0]] = proving(names[0])
             advance()
             rest = names[1:]
-        with ThreadPoolExecutor(access.settings.performance.max_workers) as pool:
-            for symbol, outcome in zip(rest, pool.map(lambda s: one(s, asked), rest), strict=True):
-                outcomes[symbol] = outcome
-                advance()
+        for symbol, outcome in zip(rest, each(access, task, rest, None), strict=True):
+            if isinstance(outcome, StockDBError):
+                log.warning("%s: %s", symbol, outcome)
+            outcomes[symbol] = outcome
+            advance()
     return _gathered(outcomes, searches, strict=strict)
 
 

@@ -5,6 +5,7 @@ Also where a worker is killed in the middle of it.
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leaps_data_integration import LEAPSDataIntegration
 from minio_data_integration import MinIODataIntegration
 from stockdb.errors import ConfigurationError, SymbolNotFoundError, UnavailableError
 from stockdb.sessions import sessions
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.slow  # processes that import all of it
 psutil = pytest.importorskip("psutil", reason="needs the extra 'dask'")
 distributed = pytest.importorskip("distributed", reason="needs the extra 'dask'")
 
+DAY = "2026-08-21"
 SYMBOLS = [f"S{number:02d}" for number in range(24)]
 ROWS = 300
 
@@ -70,6 +73,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     ):  # fmt: skip
         client.home = home
         yield client
+
+
+@pytest.fixture(scope="module")
+def chains(shared_data: Path, make_bucket: Callable[..., str]) -> str:
+    """A day of real chains."""
+    packed = shared_data / f"options-complete/{DAY}options.csv.gz"
+    objects = {f"options-complete/{DAY}options.csv": gzip.decompress(packed.read_bytes())}
+    return make_bucket(objects)
 
 
 @contextmanager
@@ -151,6 +162,23 @@ class TestEqual:
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
         one, other = found.attrs["stockdb"], expected.attrs["stockdb"]
         assert one["spec"] == other["spec"] and one["nan"] == other["nan"]
+
+    @pytest.mark.shared_data
+    @pytest.mark.parametrize("way", [loky, dask])
+    def test_scans_of_leaps(
+        self, chains: str, client_factory: ClientFactory, cluster: Any, way: Any
+    ) -> None:
+        searches = {"what": ["arbitrage", "calendar"], "rate": 0.04, "strict": False}
+        symbols = ["KO", "NOPE", "F"]
+        expected = LEAPSDataIntegration(client_factory(chains)).scan(symbols, DAY, **searches)
+        with way():
+            found = LEAPSDataIntegration(client_factory(chains)).scan(symbols, DAY, **searches)
+        assert found.searched == expected.searched and list(found.errors) == ["NOPE"]
+        assert len(expected["arbitrage"]) or len(expected["calendar"])
+        for name, frame in expected.items():
+            # NaN in the dict of a leg is not equal to itself; as text it is
+            one, other = (f.assign(legs=f["legs"].map(repr)) for f in (found[name], frame))
+            pd.testing.assert_frame_equal(one, other, check_exact=True)
 
     @pytest.mark.parametrize("features", [None, ["default", "alpha", "xs_rank"], slowly])
     def test_a_lazy_matrix(
