@@ -11,7 +11,15 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from stockdb.demo.simulate_options import UNDERLYINGS, option_files, volatilities
+from stockdb.demo.simulate_options import (
+    UNDERLYINGS,
+    YIELDS,
+    Days,
+    expirations,
+    option_files,
+    planted,
+    volatilities,
+)
 from stockdb.demo.simulate_stocks import (
     SPLITS,
     SYMBOLS,
@@ -23,6 +31,7 @@ from stockdb.demo.simulate_stocks import (
     simulate_market,
     uniforms,
 )
+from stockdb.options.market import RateCurve
 
 __all__ = ["DEFAULT_SEED", "demo_objects", "demo_truth"]
 
@@ -41,9 +50,7 @@ _DIRTY: Final = {
 _HOLIDAY: Final = "2023-01-02"
 
 # Treasury: a short rate and a long one between these turning points, in percent. The short rate is
-# a shadow rate (Black, 1995): below zero, bills and short notes yield 0. It ends there, because
-# the option files are priced without interest: real yields would turn every fair quote in them
-# into an apparent reversal.
+# a shadow rate (Black, 1995): below zero, bills and short notes yield 0.
 _TENORS: Final = {
     "DGS1MO": 1 / 12,
     "DGS3MO": 0.25,
@@ -66,9 +73,8 @@ _RATES: Final = (  # from, short, long
     ("2021-12-01", 0.1, 2.4),
     ("2023-07-01", 5.4, 4.0),
     ("2024-08-01", 5.2, 4.4),
-    ("2025-06-01", 0.5, 3.2),
-    ("2025-10-01", -1.6, 2.4),
-    ("2026-01-01", -1.8, 2.2),
+    ("2025-06-01", 4.2, 4.6),
+    ("2026-01-01", 3.6, 4.4),
 )
 
 
@@ -91,8 +97,9 @@ def demo_objects(seed: int = DEFAULT_SEED) -> Iterator[tuple[str, bytes]]:
     ------
     tuple of (str, bytes)
         Key and content, in the layout of a ``stockdb`` bucket: daily bars (raw, neither split-
-        nor dividend-adjusted), reference tables, option files of the last five sessions, and the
-        truth about what was planted under ``_simulated/``.
+        nor dividend-adjusted), reference tables, option files of the last five sessions (fair
+        but for the arbitrage planted in the last), and the truth about what was planted under
+        ``_simulated/``.
 
     Raises
     ------
@@ -105,17 +112,15 @@ def demo_objects(seed: int = DEFAULT_SEED) -> Iterator[tuple[str, bytes]]:
     >>> key, content[:37]
     ('stocks-2010-2025/AAPL.csv', b'trade_date,Open,High,Low,Close,Volume')
     """
-    calendar = _sessions()
-    sessions = calendar[calendar <= np.datetime64(LAST_SESSION)]
-    market = simulate_market(seed, sessions)
-    plan = _plan(seed, market)
+    world = _world(seed)
+    market, plan = world.market, world.plan
     for symbol in SYMBOLS:
         yield f"stocks-2010-2025/{symbol}.csv", _stock_csv(seed, symbol, market, plan)
     yield "reference/splits.csv", _splits_csv()
     yield "reference/dividends.csv", _dividends_csv(market)
-    yield "reference/treasury.csv", _treasury_csv(seed, sessions)
-    yield from option_files(seed, _spots(market, sessions), calendar)
-    truth = json.dumps(_truth(seed, market, plan, sessions), indent=1, sort_keys=True)
+    yield "reference/treasury.csv", _treasury_csv(world)
+    yield from option_files(seed, world.days)
+    truth = json.dumps(_truth(world), indent=1, sort_keys=True)
     yield "_simulated/truth.json", f"{truth}\n".encode()
     yield (
         "_simulated/README.txt",
@@ -143,12 +148,41 @@ def demo_truth(seed: int = DEFAULT_SEED) -> dict[str, Any]:
           prices), ``duplicate`` (the row stands twice), ``zero_volume``, ``negative_volume``,
           ``high_below_low`` (the two are swapped), ``holiday`` (a row where no session is)
         - ``spots``: option quote date -> underlying -> raw close in dollars
-        - ``sigma``: the volatility that prices the options, with its formula
+        - ``options``: what prices them: ``model``, ``sigma`` (formula and parameters),
+          ``yields`` by underlying, and ``rates`` by quote date and expiration (all continuous,
+          a year; 0.05 is 5 %)
+        - ``stock_quotes``: the stocks' bid and ask at the last quote date's close, dollars
+        - ``arbitrage``: list of the packages planted: ``symbol``, ``quote_date``, ``kind``,
+          ``legs`` (contract, or the symbol of the stock; side, ratio, price), ``edge`` in
+          dollars a share after ``fees_per_contract``. No leg of them is a quote that
+          contradicts the rest of its chain: none is to be called suspect. Nothing else pays.
     """
+    return _truth(_world(seed))
+
+
+class _World(NamedTuple):
+    """The market of a seed, and what is wrong with its files."""
+
+    seed: int
+    sessions: Dates
+    market: Market
+    plan: _Plan
+    treasury: Floats  # percent, (sessions, tenors)
+    days: Days
+
+
+def _world(seed: int) -> _World:
     calendar = _sessions()
     sessions = calendar[calendar <= np.datetime64(LAST_SESSION)]
     market = simulate_market(seed, sessions)
-    return _truth(seed, market, _plan(seed, market), sessions)
+    treasury = _treasury(seed, sessions)
+    spots = _spots(market, sessions)
+    curves = {
+        day: RateCurve.from_treasury(dict(zip(_TENORS, row, strict=True)))
+        for day, row in zip(spots, treasury[-_OPTION_FILES:].tolist(), strict=True)
+    }
+    days = Days(spots, curves, calendar)
+    return _World(seed, sessions, market, _plan(seed, market), treasury, days)
 
 
 def _sessions() -> Dates:
@@ -168,12 +202,14 @@ def _spots(market: Market, sessions: Dates) -> dict[str, dict[str, float]]:
     }
 
 
-def _truth(seed: int, market: Market, plan: _Plan, sessions: Dates) -> dict[str, Any]:
+def _truth(world: _World) -> dict[str, Any]:
+    seed, plan, days = world.seed, world.plan, world.days
+    packages = planted(seed, days)
     return {
         "simulated": True,
         "seed": seed,
-        "first_session": str(sessions[0]),
-        "last_session": str(sessions[-1]),
+        "first_session": str(world.sessions[0]),
+        "last_session": str(world.sessions[-1]),
         "splits": {
             symbol: [{"ex_date": day, "ratio": ratio} for day, ratio in splits.items()]
             for symbol, splits in SPLITS.items()
@@ -183,13 +219,34 @@ def _truth(seed: int, market: Market, plan: _Plan, sessions: Dates) -> dict[str,
             symbol: [{"kind": kind, "date": day} for kind, day in rows]
             for symbol, rows in plan.dirty.items()
         },
-        "spots": _spots(market, sessions),
-        "sigma": {
-            "model": "Black-Scholes, rate 0, no dividends, T in days / 365",
-            "formula": "sqrt(long**2 + (short**2 - long**2) * (1 - exp(-decay*T)) / (decay*T))",
-            "parameters": {s: curve._asdict() for s, curve in volatilities(seed).items()},
+        "spots": days.spots,
+        "options": {
+            "model": "American, continuous yield, T in days / 365, rates of the Treasury curve",
+            "sigma": {
+                "formula": "a * sqrt(1 - skew*tanh(ln(K/F) / (2*a*sqrt(T)))), F the forward, "
+                "a = sqrt(long**2 + (short**2 - long**2) * (1 - exp(-decay*T)) / (decay*T))",
+                "parameters": {s: curve._asdict() for s, curve in volatilities(seed).items()},
+            },
+            "yields": YIELDS,
+            "rates": _rates(days),
         },
+        "stock_quotes": {
+            symbol: {"bid": round(close - 0.01, 2), "ask": round(close + 0.01, 2)}
+            for symbol, close in days.spots[list(days.spots)[-1]].items()
+        },
+        "arbitrage": [package.describe() for package in packages],
     }
+
+
+def _rates(days: Days) -> dict[str, dict[str, float]]:
+    """Give the rate to each expiration; rounded, as the last bits are the processor's own."""
+    found: dict[str, dict[str, float]] = {}
+    for date, curve in days.curves.items():
+        last = expirations(list(days.spots), days.sessions)
+        years = (np.array(last, "datetime64[D]") - np.datetime64(date)).astype(np.float64) / 365
+        rates = [round(rate, 10) for rate in curve.rate(years).tolist()]
+        found[date] = dict(zip(last, rates, strict=True))
+    return found
 
 
 def _plan(seed: int, market: Market) -> _Plan:
@@ -277,8 +334,8 @@ def _dividends_csv(market: Market) -> bytes:
     return _csv("symbol,ex_date,amount", rows)
 
 
-def _treasury_csv(seed: int, sessions: Dates) -> bytes:
-    """Write yields in percent for each session, smooth between the turning points."""
+def _treasury(seed: int, sessions: Dates) -> Floats:
+    """Give yields in percent for each session and tenor, smooth between the turning points."""
     turns = np.array([day for day, _, _ in _RATES], dtype="datetime64[D]").astype(np.int64)
     days = sessions.astype(np.int64)
     wobble = _smooth_noise(seed, len(days))
@@ -287,10 +344,16 @@ def _treasury_csv(seed: int, sessions: Dates) -> bytes:
     tenors = np.array(list(_TENORS.values()))
     weight = tenors / (tenors + 7)
     shadow = short[:, None] + (long - short)[:, None] * weight
-    yields = np.maximum(np.round(shadow, 2), 0.0) + 0.0  # no minus zero on any processor
+    yields: Floats = np.maximum(np.round(shadow, 2), 0.0) + 0.0  # no minus zero anywhere
+    return yields
+
+
+def _treasury_csv(world: _World) -> bytes:
     rows = [
         ",".join((day, *(f"{value:.2f}" for value in row)))
-        for day, row in zip(sessions.astype(str).tolist(), yields.tolist(), strict=True)
+        for day, row in zip(
+            world.sessions.astype(str).tolist(), world.treasury.tolist(), strict=True
+        )
     ]
     return _csv(",".join(("date", *_TENORS)), rows)
 

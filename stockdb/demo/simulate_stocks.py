@@ -89,7 +89,7 @@ class Payer(NamedTuple):
     """Who pays cash four times a year: the yield a year, and the ex-dates.
 
     An ex-date is the first session on or after ``day`` of each of ``months``. None falls in the
-    last ten days of December: the option files live there, priced without dividends.
+    last ten days of December, between the quote dates of the option files.
     """
 
     annual_yield: float

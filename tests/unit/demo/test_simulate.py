@@ -6,33 +6,23 @@ truth that the simulation declares: none of its own functions takes part.
 
 from __future__ import annotations
 
-import calendar
-import csv
-import datetime as dt
-import functools
 import hashlib
-import io
 import json
 import math
 import os
 import re
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import exchange_calendars
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
 
 import stockdb
-from stockdb.demo.simulate import demo_objects, demo_truth
+from stockdb.demo.simulate import demo_objects
+from tests.unit.demo.bucket_tools import OPTION_DATES, SEED, Bucket, make
 
-SEED = 20240131
 CLEAN = {"AAPL", "MSFT", "GOOGL", "SPY"}
 NAMED = CLEAN | {"AMZN", "NVDA", "META", "TSLA", "JPM", "KO", "PEP", "XOM", "QQQ", "IWM", "BRK-B"}
 # fmt: off
@@ -45,73 +35,11 @@ SPLITS = {  # from the companies' announcements
 # fmt: on
 KINDS = {*"duplicate high_below_low holiday negative_volume zero_price zero_volume".split()}
 LATE = {"META": "2012-05-18", "TSLA": "2010-06-29"}  # first trading days
-OPTION_DATES = ["2025-12-24", "2025-12-26", "2025-12-29", "2025-12-30", "2025-12-31"]
 OPTION_HEADER = (
     "contract,underlying,expiration,type,strike,style,bid,bid_size,ask,ask_size,volume,"
     "open_interest,quote_date,delta,gamma,theta,vega,implied_volatility"
 )
 TENORS = "DGS1MO DGS3MO DGS6MO DGS1 DGS2 DGS3 DGS5 DGS7 DGS10 DGS20 DGS30".split()
-CENT = 0.01
-EXACT = 1e-9  # dollars: rounding of doubles, nothing more
-
-
-@dataclass
-class Bucket:
-    objects: dict[str, bytes]
-    truth: dict[str, Any]
-    seconds: float  # of processor time
-
-    @property
-    def symbols(self) -> list[str]:
-        return [k.split("/")[1][:-4] for k in self.objects if k.startswith("stocks-2010-2025/")]
-
-    def lines(self, key: str) -> list[str]:
-        return self.objects[key].decode("ascii").split("\n")
-
-    def stock_rows(self, symbol: str) -> list[list[str]]:
-        return list(csv.reader(self.lines(f"stocks-2010-2025/{symbol}.csv")[1:-1]))
-
-    def table(self, key: str, **kwargs: Any) -> pd.DataFrame:
-        return pd.read_csv(io.BytesIO(self.objects[key]), **kwargs)
-
-    def bars(self, symbol: str) -> pd.DataFrame:
-        """Bars as the file has them, defects left out."""
-        bad = {row["date"] for row in self.truth["dirty_rows"].get(symbol, ())}
-        frame = self.table(f"stocks-2010-2025/{symbol}.csv", index_col="trade_date")
-        return frame[~frame.index.isin(bad)]
-
-    def chain(self, date: str) -> pd.DataFrame:
-        frame = self.table(f"options-complete/{date}options.csv")
-        expiration = pd.to_datetime(frame["expiration"])
-        frame["years"] = (expiration - pd.Timestamp(date)).dt.days / 365
-        frame["spot"] = frame["underlying"].map(self.truth["spots"][date])
-        return frame
-
-
-@functools.cache
-def make(seed: int) -> Bucket:
-    start = time.process_time()
-    pairs = list(demo_objects(seed))
-    bucket = Bucket(dict(pairs), demo_truth(seed), time.process_time() - start)
-    assert len(bucket.objects) == len(pairs), "a key comes twice"
-    return bucket
-
-
-@pytest.fixture
-def bucket() -> Bucket:
-    return make(SEED)
-
-
-@pytest.fixture(params=[SEED, 0, 7], ids="seed {}".format)
-def any_bucket(request: pytest.FixtureRequest) -> Bucket:
-    """What must hold by construction holds for other seeds too."""
-    return make(request.param)
-
-
-@pytest.fixture(scope="module")
-def sessions() -> list[str]:
-    calendar_ = exchange_calendars.get_calendar("XNYS", start="2010-01-01", end="2028-12-31")
-    return [str(day.date()) for day in calendar_.sessions]
 
 
 def digests_in_a_fresh_interpreter(**environment: str) -> dict[str, str]:
@@ -148,7 +76,7 @@ def test_another_seed_gives_other_bytes(bucket: Bucket) -> None:
     assert other.objects.keys() == bucket.objects.keys()
     same = {key for key, content in other.objects.items() if content == bucket.objects[key]}
     assert same == {"reference/splits.csv"}  # the splits are history, not chance
-    for part in ("missing_sessions", "dirty_rows", "spots", "sigma"):
+    for part in ("missing_sessions", "dirty_rows", "spots", "options", "arbitrage"):
         assert other.truth[part] != bucket.truth[part]
 
 
@@ -316,183 +244,12 @@ def test_returns_are_plausible(bucket: Bucket) -> None:
     assert np.mean([squares.autocorr(lag) for lag in range(1, 21)]) > 0.03
 
 
-def test_treasury_is_a_smooth_curve_that_agrees_with_the_options(
-    any_bucket: Bucket, sessions: list[str]
-) -> None:
+def test_treasury_is_a_smooth_curve(any_bucket: Bucket, sessions: list[str]) -> None:
     table = any_bucket.table("reference/treasury.csv", index_col="date")
     assert list(table.columns) == TENORS
     assert list(table.index) == [day for day in sessions if day <= "2025-12-31"]
     assert b"-0.00" not in any_bucket.objects["reference/treasury.csv"]
     assert table.to_numpy().min() >= 0 and table.to_numpy().max() < 7
     assert table.diff().abs().max().max() < 0.3 and (table.max() > 3).all()
-    # The options are priced without interest: a rate on their dates would make reversals of them.
-    assert (table.loc[OPTION_DATES, "DGS1MO":"DGS3"] == 0).all(axis=None)
-
-
-def test_expirations(bucket: Bucket, sessions: list[str]) -> None:
-    def third_friday_session(year: int, month: int) -> str:
-        fridays = [week[4] for week in calendar.monthcalendar(year, month) if week[4]]
-        return max(d for d in sessions if d <= dt.date(year, month, fridays[2]).isoformat())
-
-    monthly = [third_friday_session(2026, month) for month in range(1, 9)]
-    assert monthly[5] == "2026-06-18"  # Juneteenth falls on the third Friday
-    leaps = [third_friday_session(year, 1) for year in (2027, 2028)]
-    for date in OPTION_DATES:
-        chain = bucket.chain(date)
-        for _, contracts in chain.groupby("underlying"):
-            assert list(contracts["expiration"].unique()) == monthly + leaps
-        assert (chain.loc[chain["expiration"].isin(leaps), "years"] > 1).all()
-
-
-def test_contracts_agree_with_their_columns_and_ascend(bucket: Bucket) -> None:
-    pattern = re.compile(r"O:([A-Z]+)(\d\d)(\d\d)(\d\d)([CP])(\d{8})")
-    halves = 0
-    for date in OPTION_DATES:
-        rows = list(csv.reader(bucket.lines(f"options-complete/{date}options.csv")[1:-1]))
-        assert len({row[0] for row in rows}) == len(rows) and len({row[1] for row in rows}) == 12
-        keys = [(*row[1:4], float(row[4])) for row in rows]
-        assert keys == sorted(keys)
-        for row in rows:
-            match = pattern.fullmatch(row[0])
-            assert match, row[0]
-            symbol, year, month, day, letter, thousandths = match.groups()
-            kind = {"C": "call", "P": "put"}[letter]
-            assert row[1:4] == [symbol, f"20{year}-{month}-{day}", kind]
-            assert re.fullmatch(r"[1-9]\d*(\.5)?", row[4]) and row[5] == "A"
-            assert round(float(row[4]) * 1000) == int(thousandths)
-            assert row[12:] == [date, "", "", "", "", ""]
-            halves += row[4].endswith(".5")
-    assert halves > 100
-
-
-def test_strikes_surround_the_spot_and_contracts_last(bucket: Bucket) -> None:
-    chains = {date: bucket.chain(date) for date in OPTION_DATES}
-    assert len({frozenset(chain["contract"]) for chain in chains.values()}) == 1
-    for chain in chains.values():
-        groups = chain.groupby(["underlying", "expiration", "type"])
-        strikes, spot = groups["strike"], groups["spot"].first()
-        assert (strikes.min() < 0.75 * spot).all() and (strikes.max() > 1.3 * spot).all()
-        # Evenly spaced, so that a butterfly has its neighbours.
-        steps = strikes.diff().groupby(chain["underlying"])
-        assert (strikes.count() >= 20).all() and (steps.min() == steps.max()).all()
-
-
-def test_sizes_volume_and_open_interest(bucket: Bucket) -> None:
-    previous = None
-    for date in OPTION_DATES:
-        chain = bucket.chain(date).set_index("contract")
-        for size in ("bid_size", "ask_size"):
-            assert chain[size].between(1, 500).all() and chain[size].nunique() > 100
-        assert (chain["volume"].dropna() > 0).all() and 0.05 < chain["volume"].isna().mean() < 0.8
-        assert (chain["open_interest"] >= 0).all() and chain["open_interest"].max() > 1000
-        near = (chain["strike"] / chain["spot"] - 1).abs() < 0.05
-        assert chain["volume"][near].mean() > 3 * chain["volume"][~near].mean()
-        if previous is not None:
-            change = chain["open_interest"] - previous["open_interest"]
-            # Known at the open: it can only have moved by what traded the day before.
-            assert (change.abs() <= previous["volume"].fillna(0)).all() and (change != 0).any()
-        previous = chain
-
-
-def test_spots_are_the_raw_closes_of_the_day(any_bucket: Bucket) -> None:
-    spots = any_bucket.truth["spots"]
-    assert list(spots) == OPTION_DATES
-    for date, closes in spots.items():
-        assert set(closes) == set(any_bucket.chain(date)["underlying"])
-        for symbol, close in closes.items():
-            assert any_bucket.bars(symbol)["Close"][date] == close
-
-
-def black_scholes(chain: pd.DataFrame, parameters: dict[str, dict[str, float]]) -> np.ndarray:
-    """Price with r = q = 0 (Hull, Options, Futures and Other Derivatives, chapter 15)."""
-    known = pd.DataFrame(parameters).T.loc[chain["underlying"]].reset_index(drop=True)
-    s, k, t = chain["spot"], chain["strike"], chain["years"]
-    a, b, c = known["long"], known["short"], known["decay"]
-    sigma = np.sqrt(a * a + (b * b - a * a) * (1 - np.exp(-c * t)) / (c * t))
-    d1 = (np.log(s / k) + sigma**2 / 2 * t) / (sigma * np.sqrt(t))
-    d2 = d1 - sigma * np.sqrt(t)
-    call = s * norm.cdf(d1) - k * norm.cdf(d2)
-    put = k * norm.cdf(-d2) - s * norm.cdf(-d1)
-    return np.where(chain["type"] == "call", call, put)
-
-
-def test_quotes_surround_the_black_scholes_price(any_bucket: Bucket) -> None:
-    parameters = any_bucket.truth["sigma"]["parameters"]
-    assert all(0.05 < p["short"] < 1 and 0.05 < p["long"] < 1 for p in parameters.values())
-    for date in OPTION_DATES:
-        chain = any_bucket.chain(date)
-        fair = black_scholes(chain, parameters)
-        for side in ("bid", "ask"):
-            cents = chain[side] * 100
-            assert (cents - cents.round()).abs().max() < 1e-6
-        # A tick off the fair price on either side, and not so wide that any surface would fit.
-        below, above = fair - chain["bid"], chain["ask"] - fair
-        assert ((below >= CENT - EXACT) | (chain["bid"] == 0)).all()
-        assert (below >= -EXACT).all() and (above >= CENT - EXACT).all()
-        assert (np.maximum(below, above) <= 3 * CENT + 0.015 * fair).all()
-        assert (chain["bid"] >= 0).all() and (chain["bid"] == 0).any()
-        assert ((chain["bid"] == 0) == (fair < 0.02)).mean() > 0.99
-
-
-def static_profits(chain: pd.DataFrame) -> dict[str, float]:
-    """Give the best profit a share of each kind of arbitrage: buy at asks, sell at bids.
-
-    Hull, chapter 11; Carr and Madan (2005). The stock trades at its close; no interest, no cash.
-    """
-    best: dict[str, float] = {}
-
-    def note(kind: str, profits: np.ndarray) -> None:
-        best[kind] = max(best.get(kind, -math.inf), float(np.nanmax(profits)))
-
-    for _, group in chain.groupby("underlying"):
-        spot = group["spot"].iloc[0]
-        k = np.sort(group["strike"].unique())
-        # Arrays (expiration, strike); NaN where a strike is not listed for that expiration.
-        table = group.pivot(index="expiration", columns=["type", "strike"], values=["bid", "ask"])
-        table = table.sort_index(axis=1)
-        cb, ca = (table[side]["call"].to_numpy() for side in ("bid", "ask"))
-        pb, pa = (table[side]["put"].to_numpy() for side in ("bid", "ask"))
-        step = np.diff(k)
-        note("call monotonicity", cb[:, 1:] - ca[:, :-1])
-        note("put monotonicity", pb[:, :-1] - pa[:, 1:])
-        note("call slope", cb[:, :-1] - ca[:, 1:] - step)
-        note("put slope", pb[:, 1:] - pa[:, :-1] - step)
-        low = (k[2:] - k[1:-1]) / (k[2:] - k[:-2])
-        for kind, bid, ask in (("call", cb, ca), ("put", pb, pa)):
-            wings = low * ask[:, :-2] + (1 - low) * ask[:, 2:]
-            note(f"{kind} butterfly", bid[:, 1:-1] - wings)
-            for near in range(len(bid) - 1):
-                note(f"{kind} calendar", bid[near] - ask[near + 1 :])
-        note("conversion", cb - pa - spot + k)
-        note("reversal", spot + pb - ca - k)
-        note("call floor", spot - k - ca)
-        note("put floor", k - spot - pa)
-        note("call cap", cb - spot)
-        note("put cap", pb - k)
-        note("long box", step - (ca[:, :-1] - cb[:, 1:] + pa[:, 1:] - pb[:, :-1]))
-        note("short box", cb[:, :-1] - ca[:, 1:] + pb[:, 1:] - pa[:, :-1] - step)
-        note("crossed", np.maximum(cb - ca, pb - pa))
-    return best
-
-
-def test_no_executable_static_arbitrage(any_bucket: Bucket) -> None:
-    for date in OPTION_DATES:
-        profits = static_profits(any_bucket.chain(date))
-        assert len(profits) == 17
-        assert {kind: p for kind, p in profits.items() if p > EXACT} == {}, date
-
-
-PLANTS = {  # type, side, change in dollars -> what it makes possible, among others
-    ("call", "bid", +15.0): {"call monotonicity", "call butterfly", "conversion"},
-    ("put", "ask", -12.0): {"put monotonicity", "put butterfly", "put calendar", "conversion"},
-    ("call", "ask", -40.0): {"call slope", "call calendar", "reversal", "long box"},
-}
-
-
-@pytest.mark.parametrize("plant", PLANTS, ids=str)
-def test_the_arbitrage_scan_finds_a_planted_one(bucket: Bucket, plant: tuple[Any, ...]) -> None:
-    type_, side, change = plant
-    chain = bucket.chain(OPTION_DATES[-1])
-    listed = chain.query("underlying == 'SPY' and type == @type_ and expiration == '2026-02-20'")
-    chain.loc[(listed["strike"] - listed["spot"]).abs().idxmin(), side] += change
-    assert PLANTS[plant] <= {kind for kind, p in static_profits(chain).items() if p > EXACT}
+    # A rate that early exercise, boxes and parity are worth something at.
+    assert table.loc[OPTION_DATES, "DGS1MO":"DGS3"].stack().between(3, 5).all()
