@@ -3,6 +3,7 @@
 from stockdb.models.audit import AuditReport, audit
 from stockdb.models.kinds import MODEL_TYPES
 from stockdb.models.manifest import Manifest
+from stockdb.models.own import Own
 from stockdb.models.prepare import prepare_for_model
 from stockdb.models.splitters import PurgedKFold, WalkForward
 
@@ -10,6 +11,7 @@ __all__ = [
     "MODEL_TYPES",
     "AuditReport",
     "Manifest",
+    "Own",
     "audit",
     "PurgedKFold",
     "WalkForward",

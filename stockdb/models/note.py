@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stockdb.access import Access
+from stockdb.access import Access, Provenance
+from stockdb.core.reader import Origin
 from stockdb.models.sets import Plan
 
 if TYPE_CHECKING:
@@ -17,7 +19,10 @@ __all__ = ["note_of"]
 
 def note_of(access: Access, parts: list[Part], plan: Plan, call: dict[str, Any]) -> dict[str, Any]:
     """Make the small note, for ``attrs``, of a matrix that is made of these parts."""
-    known = {part.symbol: part.provenance[0] for part in parts}
+    known = {
+        part.symbol: replace(part.provenance[0], origins=_origins(part.provenance))
+        for part in parts
+    }
     note = access.provenance.note_all(known)
     reasons: dict[str, int] = {}
     nans: dict[str, int] = {}
@@ -53,6 +58,12 @@ def note_of(access: Access, parts: list[Part], plan: Plan, call: dict[str, Any])
             first = next(iter(found.values()))
             note[name] = first if name == "bill" else dict(list(found.items())[:20])
     return note
+
+
+def _origins(known: Iterable[Provenance]) -> tuple[Origin, ...]:
+    """Name each object of one symbol once: bars, tables, chains."""
+    found = {(o.dataset, o.key): o for each in known for o in each.origins}
+    return tuple(found.values())
 
 
 def _objects(parts: Iterable[Part]) -> dict[str, str]:

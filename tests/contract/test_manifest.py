@@ -21,8 +21,7 @@ from stockdb.errors import (
     NotFoundError,
     ObjectChangedError,
 )
-from stockdb.models import Manifest
-from stockdb.models.own import Own
+from stockdb.models import Manifest, Own
 from tests.conftest import ClientFactory
 from tests.contract.servers import Site, moto
 from tests.contract.test_unified import HELD, csv

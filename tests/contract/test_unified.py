@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -14,7 +15,7 @@ import pytest
 
 from minio_data_integration import MinIODataIntegration
 from stockdb.errors import ConfigurationError, DataError, SymbolNotFoundError
-from stockdb.models.own import Own
+from stockdb.models import Own
 from stockdb.processing.evaluate import evaluate
 from stockdb.processing.indicators import indicators
 from stockdb.processing.labels import forward_return
@@ -141,6 +142,16 @@ class TestMatrix:
         assert prepared.fingerprint.spec == note["spec"]
         assert prepared.parameters["embargo"] == 21
 
+    def test_a_file_keeps_the_note(self, unified: Any, tmp_path: Path) -> None:
+        frame = unified.get_feature_matrix(NAMES, labels=["y_fwd_5", "y_tb"])
+        frame.to_parquet(tmp_path / "features.parquet")
+        again = pd.read_parquet(tmp_path / "features.parquet")
+        pd.testing.assert_frame_equal(again, frame, check_exact=True)
+        assert again.attrs == frame.attrs
+        assert unified.freeze(again) == unified.freeze(frame)
+        one, two = (unified.prepare_for_model(held, "lstm") for held in (frame, again))
+        assert str(one.fingerprint) == str(two.fingerprint)
+
     def test_functions_of_ones_own(self, unified: Any) -> None:
         def over_mean(frame: pd.DataFrame) -> pd.Series:
             assert list(frame.columns[:5]) == ["open", "high", "low", "close", "volume"]
@@ -248,7 +259,8 @@ def test_options_where_chains_exist(make_bucket: Any, client_factory: Any) -> No
         f"options-complete/{DATES[n]:%Y-%m-%d}options.csv": day_file(n, ("AAA",)) for n in range(45)
     }
     files |= {f"stocks-2010-2025/{name}.csv": csv(STOCK) for name in ("AAA", "CCC")}
-    unified = client_factory(make_bucket(files)).create_unified_interface()
+    minio = client_factory(make_bucket(files))
+    unified = minio.create_unified_interface()
     frame = unified.get_feature_matrix(["CCC", "AAA"], ["rsi_14", "options"], start="2020-01-01")
     names = ["pcr_vol", "pcr_oi", "pcr_dollar", "vol_oi", "unusual"]
     assert list(frame.columns[:6]) == ["rsi_14", *names]
@@ -272,7 +284,9 @@ def test_options_where_chains_exist(make_bucket: Any, client_factory: Any) -> No
         note["chains"]["CCC"]["days"] == 0
         and "None of the newest" in note["chains"]["CCC"]["reason"]
     )
-    assert sum(key.startswith("options-complete/") for key in json.loads(note["objects"])) >= 44
+    named = set(json.loads(note["objects"]))
+    assert sum(key.startswith("options-complete/") for key in named) >= 44
+    assert {origin.key for origin in minio.provenance(frame).origins} == named
     frozen = unified.freeze(frame)
     pd.testing.assert_frame_equal(unified.get_feature_matrix(as_of=frozen), frame)
     part = unified.get_feature_matrix("AAA", "options", start=DATES[38], labels=())
