@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stockdb.access.smiles import trailing_yield
 from tests.answers.option_accuracy import Options, Reference
 from tests.conftest import ClientFactory
 from tests.contract.test_leaps_chain import KEY, STOCK, TREASURY, csv_of
@@ -84,6 +85,23 @@ def test_what_is_not_known_is_nan(flow_of: Callable[..., pd.Series]) -> None:
     assert flow_of().isna().all()
     row = flow_of(treasury=TREASURY)
     assert np.isnan(row["cw_spread"]) and np.isfinite(row[["skew_25d", "smirk", "gex"]]).all()
+
+
+@pytest.mark.parametrize("basis, paid", [("splits", 3.0), ("none", 1.5)])
+def test_dividends_on_later_shares_are_taken_back(
+    basis: str, paid: float, make_bucket: Callable[..., str], client_factory: ClientFactory
+) -> None:
+    """A two-for-one split in between: .75 on today's shares were 1.50 on those of the day."""
+    files = {
+        "reference/dividends.csv": DIVIDENDS,
+        "reference/splits.csv": b"symbol,ex_date,ratio\nXYZ,2021-01-04,5\nXYZ,2023-06-01,2\n",
+    }
+    bucket = make_bucket(files)
+    held = client_factory(bucket).settings.datasets
+    table = held["dividends"].model_copy(update={"adjustment": basis})
+    access = client_factory(bucket, datasets={**held, "dividends": table})._access
+    found = trailing_yield(access, "XYZ", DAY.date(), 100.0)
+    assert found == pytest.approx(np.log1p(paid / 100.0))
 
 
 def test_the_day_is_that_of_the_chain() -> None:
