@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from stockdb.algorithms.base import Algorithm, Param, positive_number
-from stockdb.errors import ConfigurationError
+import datetime as dt
+from typing import Any
+
+import pandas as pd
+
+from stockdb.access import Access
+from stockdb.access.leaps_days import leaps_days
+from stockdb.access.load import Loaded
+from stockdb.algorithms.base import RATE, Algorithm, Param, Values, positive_number
+from stockdb.algorithms.engine import finish
+from stockdb.errors import ConfigurationError, StockDBError
 from stockdb.processing.spec import Column, Floats, Series
+from stockdb.types import parse_symbol
 
 __all__ = ["LEAPS_ARBITRAGE"]
 
@@ -40,7 +50,8 @@ _COLUMNS = (
         "dollars", _PARITY, "call_ask", "put_bid", "stock_bid", "rate", "dividends",
     ),
     _column(
-        "box_rate", "ln((K2 - K1)/box)/T on executable sides", "a year",
+        "box_rate", "highest ln((K2 - K1)/box)/T of long boxes with the strike, bid and ask",
+        "a year",
         "Ronn and Ronn (1989)", "call_bid", "call_ask", "put_bid", "put_ask",
     ),
     _column("iv", "American implied volatility at mid", "a year",
@@ -58,12 +69,53 @@ _COLUMNS = (
             "sessions", "dataset", "quote_date"),
 )  # fmt: skip
 
+
+def _frame(
+    access: Access,
+    algorithm: Algorithm,
+    names: list[str],
+    sessions: int,
+    end: dt.date | None,
+    values: Values,
+) -> tuple[pd.DataFrame, Loaded]:
+    """Compute one row an underlying, day with a chain, and long-dated contract."""
+    loaded = Loaded()
+    parts: dict[str, pd.DataFrame] = {}
+    about: dict[str, Any] = {}
+    for symbol in names:  # days are read in parallel within each
+        try:
+            days = leaps_days(access, parse_symbol(symbol), sessions, end, values)
+        except StockDBError as error:
+            loaded.errors[symbol] = error
+            continue
+        parts[symbol], about[symbol] = days.frame, days.notes
+        if days.provenance is not None:
+            loaded.provenance[symbol] = days.provenance
+    if not parts:
+        raise next(iter(loaded.errors.values()))
+    frame = pd.concat(parts, names=["symbol", "date", "contract"])
+    frame = frame[[column.name for column in _COLUMNS]]
+    missing = {name: int(count) for name, count in frame.isna().sum().items() if count}
+    loaded.notes |= {"chains": about}
+    nans = {str(name): {"undefined": count} for name, count in missing.items()}
+    finish(access, algorithm, frame, loaded, sessions, values, nans)
+    return frame, loaded
+
+
 LEAPS_ARBITRAGE = Algorithm(
     name="leaps_arbitrage",
     summary="Long-dated options: parity and box bounds at executable prices, volatility.",
     columns=lambda values: _COLUMNS,
-    params=(Param("min_days", 365, "least days to expiration", positive_number),),
+    params=(Param("min_days", 365, "least days to expiration", positive_number), RATE),
     basic=False,
+    adjusts=False,
     index=("symbol", "date", "contract"),
-    pending="its chains are not joined yet",
+    notes=(
+        "the stock trades at the chain's spot: the day's close, or what parity implies; that is "
+        "no synchronous quote, so that a parity value above 0 is a lead, not an arbitrage",
+        "box_rate is the highest of the long boxes that have the strike",
+        "iv, delta, parity and iv_term_slope need a rate: rate=, or the bucket's treasury table",
+        "parity_lo needs the bucket's table of dividends",
+    ),
+    make=_frame,
 )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from minio_data_integration import MinIODataIntegration
-from stockdb.errors import ConfigurationError, RangeError, SymbolNotFoundError
+from stockdb.errors import ConfigurationError, DateNotFoundError, RangeError, SymbolNotFoundError
 from tests.unit.processing.bars import bars
 from trading_data_adapter import TradingDataAdapter
 
@@ -180,7 +180,10 @@ def test_a_string_gives_a_flat_frame(adapter: TradingDataAdapter, name: str) -> 
     np.testing.assert_allclose(flat["close"], HELD["AAA"]["close"].iloc[-40:], rtol=1e-12)
 
 
-def test_what_has_no_data_says_so(adapter: TradingDataAdapter) -> None:
-    assert not adapter.describe("leaps_arbitrage")["available"]
-    with pytest.raises(ConfigurationError, match="no data for 'leaps_arbitrage'"):
+def test_all_have_data(adapter: TradingDataAdapter) -> None:
+    assert all(adapter.describe(name)["available"] for name in COLUMNS)
+
+
+def test_without_chains_leaps_arbitrage_says_so(adapter: TradingDataAdapter) -> None:
+    with pytest.raises(DateNotFoundError, match="no options file"):
         adapter.get_data_for_algorithm("leaps_arbitrage", "AAA")

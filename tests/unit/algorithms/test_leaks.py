@@ -16,7 +16,7 @@ from stockdb.processing.spec import Column
 from tests.unit.processing.bars import bars
 
 Function = Callable[[pd.DataFrame], pd.DataFrame]
-#: leaps_arbitrage has no data in this release.
+#: leaps_arbitrage is computed of chains: tests/contract/test_leaps_algorithm.py.
 TESTED = [name for name in ALGORITHMS if name != "leaps_arbitrage"]
 #: 60 rows and what they need to warm up.
 ROWS = {"momentum_tracker": 1500, "pairs_trading": 420}
