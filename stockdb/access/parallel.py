@@ -75,7 +75,12 @@ def _once(
 
     with _parallel(access, workers) as run:
         for first in range(0, len(items), window):
-            yield from run(delayed(function)(item) for item in items[first : first + window])
+            # Dask's backend hashes what it calls, and would hang on a task that holds a dict.
+            yield from run(delayed(_call)(function, item) for item in items[first : first + window])
+
+
+def _call(function: Callable[[S], T], item: S) -> T:
+    return function(item)
 
 
 def _parallel(access: Access, max_workers: int | None) -> Parallel:
