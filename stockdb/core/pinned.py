@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,28 @@ class PinnedStore(ObjectStore):
         if info is None or info.etag != pin.etag:
             info = self._old(key, pin, deadline)
         return info
+
+    def listing(
+        self,
+        prefix: str = "",
+        *,
+        recursive: bool = True,
+        limit: int | None = None,
+        deadline: Deadline | None = None,
+    ) -> Iterator[ObjectInfo]:
+        """List what was read (sizes are not known), also what was removed since.
+
+        Where the pins are not all, what the bucket holds now comes as well.
+        """
+        found = {
+            key: ObjectInfo(key, 0, pin.etag, pin.version_id)
+            for key, pin in self._pins.objects.items()
+            if key.startswith(prefix) and (recursive or "/" not in key[len(prefix) :])
+        }
+        if not self._pins.complete:
+            now = super().listing(prefix, recursive=recursive, deadline=deadline)
+            found = {info.key: info for info in now} | found
+        yield from sorted(found.values(), key=lambda info: info.key)[:limit]
 
     def select(
         self, key: str, column: str, value: str, *, deadline: Deadline | None = None

@@ -24,6 +24,8 @@ from stockdb.errors import (
 from stockdb.models import Manifest, Own
 from tests.conftest import ClientFactory
 from tests.contract.servers import Site, moto
+from tests.contract.test_options_flow import DAYS as DATES
+from tests.contract.test_options_flow import STOCK, day_file
 from tests.contract.test_unified import HELD, csv
 
 NAMES = ("AAPL", "GOOGL", "MSFT")
@@ -181,6 +183,32 @@ class TestVersions:
             site.admin.remove_object(store.bucket, key, version_id=manifest.objects[key][1])
             with pytest.raises(ObjectChangedError, match=r"1 of 4 objects.*MSFT\.csv"):
                 of(clients(store.bucket), as_of=manifest)
+        finally:
+            clients.close()
+
+    def test_old_versions_of_chains_are_read_by_range(self, site: Site, tmp_path: Path) -> None:
+        store = site.new_store()
+        assert site.keep_versions(store)
+        store.put("stocks-2010-2025/AAA.csv", csv(STOCK))
+        keys = {n: f"options-complete/{DATES[n]:%Y-%m-%d}options.csv" for n in range(40, 45)}
+        for number, key in keys.items():
+            store.put(key, day_file(number))
+        server = SimpleNamespace(
+            endpoint=site.endpoint, access_key="dummy-access", secret_key="dummy-secret"
+        )
+        clients = ClientFactory(server, tmp_path)  # type: ignore[arg-type]
+        try:
+            unified = clients(store.bucket).create_unified_interface()
+            frame = unified.get_feature_matrix("AAA", "options", start=DATES[40])
+            manifest = unified.freeze(frame)
+            assert set(keys.values()) < set(manifest.objects)
+            swapped = day_file(44).replace(b",call,", b",c,").replace(b",put,", b",call,")
+            store.put(keys[44], swapped.replace(b",c,", b",put,"))
+            site.remove(store, keys[43])
+            again = of(clients(store.bucket), as_of=manifest)
+            pd.testing.assert_frame_equal(again, frame, check_exact=True)
+            now = of(clients(store.bucket), symbols="AAA", features="options", start=DATES[40])
+            assert not now["pcr_vol"].equals(frame["pcr_vol"])
         finally:
             clients.close()
 

@@ -49,8 +49,8 @@ def test_a_network_trains_on_batches(frame: pd.DataFrame, model: str) -> None:
     [
         ("linear", Ridge()),
         ("random_forest", RandomForestRegressor(20, random_state=0)),
-        ("xgboost", HistGradientBoostingRegressor(random_state=0)),
-        ("lightgbm", HistGradientBoostingRegressor(random_state=0)),
+        ("xgboost", HistGradientBoostingRegressor(max_iter=30, random_state=0)),
+        ("lightgbm", HistGradientBoostingRegressor(max_iter=30, random_state=0)),
     ],
 )
 def test_tables_feed_scikit_learn(frame: pd.DataFrame, model: str, estimator: Any) -> None:
