@@ -9,6 +9,8 @@ from stockdb.settings import Leaps
 from stockdb.types import DateLike
 
 if TYPE_CHECKING:  # loaded with the first client
+    from matplotlib.figure import Figure
+
     from stockdb.access import Access
     from stockdb.options.portfolio import Portfolio
     from stockdb.scale.scan import ScanResult
@@ -175,3 +177,22 @@ class PortfolioMethods:
             days=days,
             participation=participation,
         )
+
+    def plot_scenarios(self, portfolio: Portfolio, days: Sequence[int] | None = None) -> Figure:
+        """Draw a portfolio's scenarios as heat maps, one for each number of days.
+
+        Parameters
+        ----------
+        portfolio : Portfolio
+            Of :meth:`analyze_portfolio`.
+        days : sequence of int, optional
+            Of those that were computed; all by default.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Needs matplotlib; nothing is shown or saved.
+        """
+        from stockdb.options.pictures import plot_scenarios
+
+        return plot_scenarios(portfolio, days)

@@ -9,6 +9,8 @@ import pandas as pd
 from stockdb.types import DateLike
 
 if TYPE_CHECKING:  # loaded with the first client
+    from matplotlib.figure import Figure
+
     from stockdb.access import Access
 
 __all__ = ["StrategyMethods"]
@@ -252,3 +254,23 @@ class StrategyMethods:
             history_days=history_days,
             bars_symbol=bars_symbol,
         )
+
+    def plot_payoff(self, candidate: Any, *, spot: float | None = None) -> Figure:
+        """Draw profit and loss of one candidate now and when its first option expires.
+
+        Parameters
+        ----------
+        candidate : pandas.Series or mapping
+            A row of any search: ``leaps.find_calendar_spreads("AAPL").iloc[0]``. Rows of
+            ``find_arbitrage_opportunities`` have no volatilities: they show the payoff only.
+        spot : float, optional
+            The stock now, where the row does not say.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Needs matplotlib; nothing is shown or saved.
+        """
+        from stockdb.options.pictures import plot_payoff
+
+        return plot_payoff(candidate, spot=spot)

@@ -174,7 +174,8 @@ def leg_of(book: Book, row: int, side: int, ratio: int) -> dict[str, Any]:
         return {
             "contract": book.symbol, "side": word, "ratio": ratio, "type": "stock",
             "strike": nan, "expiration": pd.NaT, "dte": 0, "bid": bid, "ask": ask,
-            "fill": ask if side > 0 else bid, "iv": nan, "delta": 1.0, "bid_size": nan,
+            "fill": ask if side > 0 else bid, "style": "", "rate": nan, "q": nan, "iv": nan,
+            "delta": 1.0, "bid_size": nan,
             "ask_size": nan, "open_interest": nan, "volume": nan,
         }  # fmt: skip
     return {
@@ -183,6 +184,8 @@ def leg_of(book: Book, row: int, side: int, ratio: int) -> dict[str, Any]:
         "expiration": pd.Timestamp(book.expiration[row]).as_unit("ns"), "dte": int(book.dte[row]),
         "bid": float(book.bid[row]), "ask": float(book.ask[row]),
         "fill": float(book.ask[row] if side > 0 else book.bid[row]),
+        "style": "american" if book.american[row] else "european",
+        "rate": float(book.numbers["rate"][row]), "q": float(book.numbers["q"][row]),
         "iv": float(book.numbers["iv"][row]), "delta": float(book.numbers["delta"][row]),
         "bid_size": float(book.bid_size[row]), "ask_size": float(book.ask_size[row]),
         "open_interest": float(book.open_interest[row]), "volume": float(book.volume[row]),

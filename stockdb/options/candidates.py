@@ -20,7 +20,7 @@ GREEKS: Final = ("delta", "gamma", "theta", "vega", "rho", "dividend_rho")
 MEASURE: Final = "risk-neutral lognormal at the at-the-money iv of the first expiration"
 #: Columns of every strategy, in front of its own.
 COLUMNS: Final = (
-    "symbol", "quote_date", "strategy", "legs", "net_debit", "net_debit_mid", "max_loss",
+    "symbol", "quote_date", "spot", "strategy", "legs", "net_debit", "net_debit_mid", "max_loss",
     "max_profit", "model_based", "breakevens", *GREEKS, "margin", "capital", "return", "annualised",
     "probability_of_profit", "measure", "expected_value", "liquidity", "fees", "dte", "flags",
 )  # fmt: skip
@@ -81,6 +81,7 @@ def build(
         {
             "symbol": book.symbol,
             "quote_date": book.quote_date,
+            "spot": book.spot,
             "strategy": strategy,
             "legs": _objects(
                 [

@@ -1,0 +1,105 @@
+"""Pictures say what the numbers say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockdb.errors import DataError
+from stockdb.options.arbitrage import find_arbitrage
+from stockdb.options.book import book_of
+from stockdb.options.calendars import CalendarRules, calendar_spreads
+from stockdb.options.chain import enrich
+from stockdb.options.pictures import payoff_curve, plot_payoff, plot_scenarios
+from stockdb.options.portfolio import analyze
+from stockdb.options.volatility import VolatilityRules, volatility_trades
+from tests.answers.test_portfolio import HELD
+from tests.unit.options.quoted import LATER, YEAR, chain, quote
+from tests.unit.options.test_statistical import STRIKES, worth
+
+pytest.importorskip("matplotlib")
+DAY = pd.Timestamp("2026-01-05")
+
+
+@pytest.fixture(scope="module")
+def book():
+    quotes = [
+        quote(kind, strike, price - 0.05, price + 0.05, expiration)
+        for expiration, days in ((YEAR, 365), (LATER, 546))
+        for kind in ("call", "put")
+        for strike in STRIKES
+        for price in [worth(kind, strike, days)]
+    ]
+    return book_of(enrich(chain(quotes), 100.0, 0.04))
+
+
+def test_a_straddle(book) -> None:
+    rules = VolatilityRules(beats_spread=False)
+    row = volatility_trades(book, np.geomspace(90, 100, 600), rules).iloc[0]
+    strike = row["legs"][0]["strike"]
+    then = payoff_curve(row, [0.01, strike, 2 * strike], row["dte"])
+    sign = -1.0 if row["action"] == "sell" else 1.0
+    paid = row["net_debit"] * 100
+    assert then == pytest.approx(
+        [sign * strike * 100 - sign - paid, -paid, sign * strike * 100 - paid]
+    )
+    assert payoff_curve(row, [row["spot"]], 0)[0] == pytest.approx(
+        (row["net_debit_mid"] - row["net_debit"]) * 100, abs=0.5
+    )
+
+
+def test_lines_marks_and_words(book) -> None:
+    rules = CalendarRules(front_days=(300, 400), back_days=(500, None))
+    row = calendar_spreads(book, rules).iloc[0]
+    axes = plot_payoff(row).axes[0]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    at_end = next(line for label, line in lines.items() if str(label).startswith("at expiration"))
+    x, y = at_end.get_data()
+    assert y[list(x).index(row["strike"])] == pytest.approx(row["max_profit"] * 100, abs=1.0)
+    assert "now" in lines
+    assert list(lines["break-even"].get_xdata()) == pytest.approx(row["breakevens"])
+    assert "stock now, 100.00" in lines
+    assert f"buy 05 Jul 2027 {row['strike']:g} {row['option_type']}" in axes.get_title(loc="left")
+
+
+def test_a_row_without_volatilities_shows_what_is_certain() -> None:
+    frame = find_arbitrage(
+        chain([quote("call", 100, 8.40, 8.50), quote("call", 100, 7.80, 8.00, LATER)])
+    )
+    axes = plot_payoff(frame.iloc[0]).axes[0]
+    (line,) = [item for item in axes.get_lines() if "at least" in str(item.get_label())]
+    assert np.asarray(line.get_ydata()) == pytest.approx(40.0)  # the credit, whatever happens
+    assert "now" not in [item.get_label() for item in axes.get_lines()]
+
+
+def test_no_legs_is_an_error() -> None:
+    with pytest.raises(DataError, match="no option leg"):
+        plot_payoff({"legs": [], "net_debit": 0.0, "symbol": "ABC", "quote_date": DAY})
+
+
+def test_every_scenario_is_written_down() -> None:
+    portfolio = analyze(HELD, quote_date=DAY)
+    figure = plot_scenarios(portfolio)
+    maps = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title(loc="left") for axes in maps] == [
+        "now",
+        "after 30 days",
+        "after 90 days",
+    ]
+    for axes, days in zip(maps, (0, 30, 90), strict=True):
+        table = portfolio.scenarios.loc[days].sort_index()
+        assert [text.get_text() for text in axes.texts] == [
+            f"{value:,.0f}" for value in table.to_numpy().ravel()
+        ]
+        assert [text.get_text() for text in axes.get_yticklabels()] == [
+            "-10",
+            "-5",
+            "0",
+            "+5",
+            "+10",
+        ]
+        low, high = axes.images[0].get_clim()
+        assert low == -high  # nothing made, nothing lost is the middle of the colours
+    with pytest.raises(DataError, match="no day 7"):
+        plot_scenarios(portfolio, [7])
