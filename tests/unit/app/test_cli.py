@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -246,6 +247,10 @@ class TestDemo:
         assert time.monotonic() - begin < 60
         for text in ("SIMULATED", "simulated True", "0 requests, 0 bytes", "Done."):
             assert text in out, text
+        assert "arbitrage: planted 5, found 5, nothing else" in out
+        assert re.search(r"gaps and splits: planted (\d+), found \1, nothing else", out)
+        headings = ["Basic Data", "Algorithm Int", "LEAPS An", "Unified Data", "Cache Man"]
+        assert sorted(headings, key=out.index) == headings  # the README's order
         for mistake in ("SymbolNotFoundError", "RangeError", "ConfigurationError"):
             assert mistake in out
         assert "nan" not in out.lower().split("validate_data")[0]
