@@ -1,6 +1,11 @@
 """``python -m stockdb``: the command line."""
 
-from stockdb.app.cli import main
+import sys
 
 if __name__ == "__main__":
+    try:
+        from stockdb.app.cli import main
+    except KeyboardInterrupt:  # while it still loads
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
     main()

@@ -1,35 +1,65 @@
-"""``python -m stockdb``: demo, doctor, ls, cache, compact, verify."""
+"""``python -m stockdb``: demo, doctor, ls, ingest, watch, compact, verify, cache."""
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import sys
-from typing import Annotated, Any
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+import stockdb
 from minio_data_integration import MinIODataIntegration
 from stockdb.errors import StockDBError
 from stockdb.settings import load_settings
 from stockdb.types import parse_symbol
 
+if TYPE_CHECKING:
+    from stockdb.scale.ingest import Ingested
+    from stockdb.scale.updates import Update
+
 __all__ = ["app", "main"]
 
+#: What a shell expects of a program that Ctrl-C (signal 2) has ended.
+_INTERRUPTED: Final = 130
 app = typer.Typer(
-    help="Market data out of a MinIO bucket.",
+    help="Market data out of a MinIO bucket: look at it, check it, put your own files into it.",
+    epilog=(
+        "Begin with `demo`, which needs no server; then set MINIO_ENDPOINT, MINIO_ACCESS_KEY and "
+        "MINIO_SECRET_KEY (in the environment, `.env` or `minio_config.py`) and ask `doctor`.\n\n"
+        "Exit status: 0 all well, 1 an error or a finding, 2 a wrong argument, 130 interrupted. "
+        "Results go to stdout, all else to stderr."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-cache_app = typer.Typer(help="The local cache.", no_args_is_help=True)
+cache_app = typer.Typer(
+    help="The copies that this machine keeps, so that nothing is fetched twice.",
+    no_args_is_help=True,
+)
 app.add_typer(cache_app, name="cache")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def main() -> None:
     """Run the command line; errors of ours end it with their remedy and exit status 1."""
+    warnings.showwarning = _warn
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without the letter shows its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
+        sys.stdout.flush()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("Interrupted: what was begun is undone, what was done stays.", file=sys.stderr)
+        raise
     except StockDBError as error:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
         print(f"  -> {error.remedy}", file=sys.stderr)
@@ -37,6 +67,19 @@ def main() -> None:
     except BrokenPipeError:  # `| head` has seen enough
         sys.stderr.close()
         sys.exit(141)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        print(stockdb.__version__)
+        raise typer.Exit
 
 
 @app.command()
@@ -51,7 +94,11 @@ def demo(
 
 @app.command()
 def doctor(json_output: Json = False) -> None:
-    """Check the connection with your settings, and say which file they came from."""
+    """Check the connection with your settings: what is wrong, and what to do about it.
+
+    Name, port, TLS, clock, credentials and bucket, one after the other; also
+    which file the settings came from, and where logs and cache are.
+    """
     settings = load_settings()
     files = {
         "config_file": str(settings.config_file) if settings.config_file else None,
@@ -97,6 +144,117 @@ def ls(
     print(json.dumps(rows, indent=2) if json_output else text)
 
 
+@app.command(
+    epilog="python -m stockdb ingest ~/bars --dry-run   says what would happen\n\n"
+    "python -m stockdb ingest quotes.parquet --dataset stocks --symbol BRK.B"
+)
+def ingest(
+    path: Annotated[Path, typer.Argument(help="A CSV or Parquet file, or a folder of them.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Where it belongs, where the file's name does not say.")
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="Of a file that is not named like it.")] = None,
+    date: Annotated[
+        str | None, typer.Option(help="Of a day's file that is not named like it: YYYY-MM-DD.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also where the bucket holds other bytes.")
+    ] = False,
+    accept_findings: Annotated[
+        bool, typer.Option("--accept-findings", help="Also what the validation rules refuse.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Put your own files into the bucket: validated, never over what is there unasked.
+
+    AAPL.csv is bars of a symbol, 2024-01-03options.csv a day of chains,
+    splits.csv, dividends.csv and treasury.csv are reference tables.
+    Run it again to go on where it stopped.
+    """
+    quiet = json_output or not sys.stdout.isatty()
+    with MinIODataIntegration() as minio:
+        found = minio.ingest(
+            path,
+            dataset=dataset,
+            symbol=symbol,
+            date=date,
+            replace=replace,
+            accept_findings=accept_findings,
+            dry_run=dry_run,
+            progress=quiet and sys.stderr.isatty(),
+            on_file=None if json_output else _print_file,
+        )
+    if found.attrs["stockdb"]["conditional_writes"] is False:
+        print(
+            "note: this server does not keep two writers apart; be the only one.", file=sys.stderr
+        )
+    if json_output:
+        print(found.to_json(orient="records", indent=2))
+    else:
+        _summarise(len(found), "files", found["state"], "no .csv or .parquet files there")
+    if found["state"].isin(["conflict", "invalid", "failed"]).any():
+        raise typer.Exit(1)
+
+
+def _print_file(file: Ingested) -> None:
+    text = f"{file.state:<10}  {file.rows:>9,} rows  {file.key or file.path}"
+    if file.warnings:
+        text += f"  ({file.warnings} warnings)"
+    if file.reason:
+        text += f"\n  {file.path}: {file.reason}\n  -> {file.remedy}"
+    print(text, flush=True)
+
+
+def _summarise(count: int, unit: str, states: Any, nothing: str) -> None:
+    listed = ", ".join(f"{number} {state}" for state, number in states.value_counts().items())
+    print(f"{count} {unit}: {listed or nothing}")
+
+
+@app.command(epilog="python -m stockdb watch AAPL MSFT --json | jq .kind")
+def watch(
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Symbols; none watches the days of options.")
+    ] = None,
+    interval: Annotated[str, typer.Option(help="daily, weekly, 5m ...")] = "daily",
+    poll_seconds: Annotated[
+        float, typer.Option(help="How often the server is asked.", min=0.1)
+    ] = 15.0,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="One line of JSON for each update.")
+    ] = False,
+) -> None:
+    """Print new and changed rows as they arrive in the bucket, until Ctrl-C."""
+
+    async def follow() -> None:
+        chosen = interval if symbols else "options"
+        with MinIODataIntegration() as minio:
+            async with minio.watch(symbols, chosen, poll_seconds=poll_seconds) as updates:
+                async for update in updates:
+                    print(_as_line(update) if json_output else update, flush=True)
+
+    asyncio.run(follow())
+
+
+def _as_line(update: Update) -> str:
+    def rows(frame: Any) -> Any:
+        return json.loads(frame.reset_index().to_json(orient="records", date_format="iso"))
+
+    values = {
+        "kind": update.kind,
+        "symbol": update.symbol,
+        "at": update.at.isoformat(),
+        "new": rows(update.new),
+        "changed": rows(update.changed),
+        "removed": [stamp.isoformat() for stamp in update.removed],
+        "etag": update.etag,
+        "date": None if update.date is None else update.date.isoformat(),
+        "key": update.key,
+        "reason": update.reason,
+    }
+    return json.dumps(values)
+
+
 @app.command()
 def compact(
     since: Annotated[str | None, typer.Option(help="First date, YYYY-MM-DD.")] = None,
@@ -104,7 +262,11 @@ def compact(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Write columnar twins of the options files, for all machines; never over an original."""
+    """Write columnar twins of the options files, which make every machine's chain reads cheap.
+
+    Into the place that CACHE_CONFIG names, never over an original; days that
+    have one are left alone.
+    """
     with MinIODataIntegration() as minio:
         days = minio.compact_options(
             since, until, dry_run=dry_run, on_day=None if json_output else _print_day
@@ -112,10 +274,8 @@ def compact(
     if json_output:
         print(days.to_json(orient="records", date_format="iso", indent=2))
     else:
-        counts = days["state"].value_counts().to_dict()
-        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
         made = days[days["state"] == "written"]
-        print(f"{len(days)} days: {listed or 'no options files in the range'}")
+        _summarise(len(days), "days", days["state"], "no options files in the range")
         if len(made):
             before, after = int(made["source_bytes"].sum()), int(made["twin_bytes"].sum())
             print(f"{before:,} bytes of files, {after:,} bytes of twins written")
@@ -132,8 +292,8 @@ def _print_day(day: Any) -> None:
 
 @app.command()
 def verify(json_output: Json = False) -> None:
-    """Check every byte of every cache entry."""
-    with MinIODataIntegration() as minio:
+    """Check every byte of every cache entry; what is damaged is fetched anew when it is read."""
+    with MinIODataIntegration() as minio, _busy("Checking the cache"):
         problems = [
             {"path": str(problem.path), "reason": problem.reason} for problem in minio.check_cache()
         ]
@@ -145,6 +305,15 @@ def verify(json_output: Json = False) -> None:
         print(f"{len(problems)} problems found")
     if problems:
         raise typer.Exit(1)
+
+
+def _busy(what: str) -> AbstractContextManager[object]:
+    """Show that something is being done, where somebody looks."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"{what} ...")
 
 
 @cache_app.command("stats")
