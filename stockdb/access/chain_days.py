@@ -53,9 +53,20 @@ class ChainDays:
 
 
 def chain_days(
-    access: Access, symbol: str, wanted: int, end: dt.date | None, values: Mapping[str, Any]
+    access: Access,
+    symbol: str,
+    wanted: int,
+    end: dt.date | None,
+    values: Mapping[str, Any],
+    *,
+    volatilities: bool = True,
 ) -> ChainDays:
     """Read and sum up the newest days with a chain on or before a date.
+
+    Parameters
+    ----------
+    volatilities : bool
+        False leaves the inputs that need implied volatilities NaN: they take most of the time.
 
     Raises
     ------
@@ -78,7 +89,12 @@ def chain_days(
 
         def read(place: Place) -> dict[str, Any]:
             close = bars["close"].get(pd.Timestamp(place.date), np.nan)
-            return _day(access, symbol, place, before.get(place.date), float(close), values)
+            found = _day(access, symbol, place, before.get(place.date), values)
+            origins, chain = found.pop("origins"), found.pop("chain")
+            if volatilities:
+                rate = values.get("rate")
+                found |= volatility_inputs(access, symbol, place.date, chain, float(close), rate)
+            return {**found, "origins": origins}
 
         outcomes = load.each(access, part, read)
         found = [outcome for outcome in outcomes if isinstance(outcome, dict)]
@@ -199,16 +215,14 @@ def _day(
     symbol: str,
     place: Place,
     before: Place | None,
-    close: float,
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
     chain = _chain(access, symbol, place, values)
     origins = access.provenance.of(chain).origins
     if place.dataset.oi_asof == "close":
         chain = known_interest(chain, _previous(access, symbol, before, values))
-    found = sum_up(chain)
-    found |= volatility_inputs(access, symbol, place.date, chain, close, values.get("rate"))
-    return {"date": pd.Timestamp(place.date), "origins": origins, **found}
+    date = pd.Timestamp(place.date)
+    return {"date": date, "origins": origins, "chain": chain, **sum_up(chain)}
 
 
 def _previous(

@@ -105,19 +105,29 @@ def build(
         alone = access.history(names[0], request)  # without the bars to warm up on
         note["empty_reason"] = alone.attrs[ATTRS]["empty_reason"]
     frame.attrs = {ATTRS: note}
-    if note["carried"]:
-        _warn_of(note["carried"])
+    _warn_of(note["carried"], parts)
     return frame
 
 
-def _warn_of(carried: dict[str, str]) -> None:
-    symbol, day = next(iter(carried.items()))
-    warnings.warn(
-        f"{len(carried)} symbols are declared as unadjusted and do not step at their splits: "
-        f"{symbol} on {day}. If their prices are adjusted already, they have now been divided "
-        "twice: say adjustment='splits' (or 'all') for the dataset in minio_config.py.",
-        stacklevel=callers_level(),
-    )
+def _warn_of(carried: dict[str, str], parts: list[Part]) -> None:
+    if carried:
+        symbol, day = next(iter(carried.items()))
+        warnings.warn(
+            f"{len(carried)} symbols are declared as unadjusted and do not step at their splits: "
+            f"{symbol} on {day}. If their prices are adjusted already, they have now been divided "
+            "twice: say adjustment='splits' (or 'all') for the dataset in minio_config.py.",
+            stacklevel=callers_level(),
+        )
+    chains = {part.symbol: part.notes.get("chains", {}) for part in parts}
+    failed = {symbol: note for symbol, note in chains.items() if note.get("failed")}
+    if failed:
+        symbol, first = next(iter(failed.items()))
+        day, reason = next(iter(first["days_failed"].items()))
+        warnings.warn(
+            f"Days of chains could not be read for {len(failed)} symbols, and are NaN: "
+            f"{symbol} on {day}: {reason}",
+            stacklevel=callers_level(),
+        )
 
 
 def _symbol(part: Part) -> str:

@@ -130,7 +130,7 @@ def _part(task: Task, symbol: str) -> Part:
     frames = [values[keep]]
     optional = [column for column in plan.columns if OPTION_INPUTS & set(column.inputs)]
     if optional:
-        days = option_days(access, symbol, optional, index[keep], request)
+        days = option_days(access, symbol, optional, index[keep], request, task.rate)
         frames.append(days.frame)
         nans |= days.nans
         notes["chains"] = days.note

@@ -132,6 +132,9 @@ _DEFAULT: Final = (
 )
 
 
+_FLOW: Final = ("pcr_vol", "pcr_oi", "pcr_dollar", "vol_oi", "unusual")
+
+
 def _alpha() -> tuple[str, ...]:
     from stockdb.processing.alpha import ALPHA
 
@@ -148,7 +151,13 @@ def sets() -> dict[str, FeatureSet]:
             "options",
             1,
             "put-call ratios and activity of the options, on days with a chain",
-            ("pcr_vol", "pcr_oi", "pcr_dollar", "vol_oi", "unusual"),
+            _FLOW,
+        ),
+        FeatureSet(
+            "options",
+            2,
+            "the same and skews of implied volatilities, where a rate is known",
+            (*_FLOW, "skew_25d", "smirk", "cw_spread"),
         ),
     )
     return {each.label: each for each in found}

@@ -20,9 +20,12 @@ from stockdb.processing.evaluate import evaluate
 from stockdb.processing.indicators import indicators
 from stockdb.processing.labels import forward_return
 from stockdb.sessions import sessions
+from tests.contract import test_leaps_chain as leaps
 from tests.contract.test_options_flow import DAYS as DATES
 from tests.contract.test_options_flow import STOCK, day_file, side
+from tests.unit.options.chains import fair_chain
 from tests.unit.processing.bars import bars
+from trading_data_adapter import TradingDataAdapter
 
 NAMES = ("AAPL", "GOOGL", "MSFT")
 DAYS = sessions("XNYS", pd.Timestamp("2012-01-03"), pd.Timestamp("2017-12-29"))
@@ -261,7 +264,7 @@ def test_options_where_chains_exist(make_bucket: Any, client_factory: Any) -> No
     files |= {f"stocks-2010-2025/{name}.csv": csv(STOCK) for name in ("AAA", "CCC")}
     minio = client_factory(make_bucket(files))
     unified = minio.create_unified_interface()
-    frame = unified.get_feature_matrix(["CCC", "AAA"], ["rsi_14", "options"], start="2020-01-01")
+    frame = unified.get_feature_matrix(["CCC", "AAA"], ["rsi_14", "options@1"], start="2020-01-01")
     names = ["pcr_vol", "pcr_oi", "pcr_dollar", "vol_oi", "unusual"]
     assert list(frame.columns[:6]) == ["rsi_14", *names]
     own = frame.loc["AAA"]
@@ -289,7 +292,7 @@ def test_options_where_chains_exist(make_bucket: Any, client_factory: Any) -> No
     assert {origin.key for origin in minio.provenance(frame).origins} == named
     frozen = unified.freeze(frame)
     pd.testing.assert_frame_equal(unified.get_feature_matrix(as_of=frozen), frame)
-    part = unified.get_feature_matrix("AAA", "options", start=DATES[38], labels=())
+    part = unified.get_feature_matrix("AAA", "options@1", start=DATES[38], labels=())
     pd.testing.assert_frame_equal(
         part,
         frame.loc[["AAA"]][names].loc[(slice(None), slice(DATES[38], None)), :],
@@ -319,3 +322,40 @@ def test_prices_that_carry_their_splits_already(make_bucket: Any, client_factory
         said = client_factory(minio.settings.connection.bucket_name,
                               datasets={**datasets, "stocks": stocks})  # fmt: skip
         said.create_unified_interface().get_feature_matrix("AAPL")
+
+
+def test_skews_where_a_rate_is_known(make_bucket: Any, client_factory: Any) -> None:
+    """Chains that QuantLib priced, with dear puts: the matrix says what the adapter says."""
+    chain = fair_chain((20, 45, 100), tuple(range(70, 145, 5)), 0.001, lambda K: 0.25)
+    dear = (chain["type"] == "put") & (chain["strike"] < 99.0)
+    chain.loc[dear, ["bid", "ask"]] += 0.30
+    files = {"stocks-2010-2025/XYZ.csv": leaps.STOCK % b"100", leaps.KEY: leaps.csv_of(chain)}
+    names = ["skew_25d", "smirk", "cw_spread"]
+    bare = client_factory(make_bucket(files)).create_unified_interface()
+    unknown = bare.get_feature_matrix("XYZ", "options", labels=())
+    assert list(unknown.columns[-3:]) == names
+    assert unknown[names].isna().all().all()  # no rate, and none is guessed
+    dividends = b"symbol,ex_date,amount\nXYZ,2022-03-01,0.75\nXYZ,2022-09-01,0.75\n"
+    files |= {"reference/treasury.csv": leaps.TREASURY, "reference/dividends.csv": dividends}
+    minio = client_factory(make_bucket(files))
+    unified = minio.create_unified_interface()
+    frame = unified.get_feature_matrix("XYZ", "options", labels=(), adjust="none")
+    row = frame[names].dropna().iloc[-1]
+    assert row["skew_25d"] > 0.01 and row["smirk"] > 0.01 and row["cw_spread"] < -0.005
+    own = TradingDataAdapter(minio).get_data_for_algorithm("options_flow", "XYZ", 1)
+    np.testing.assert_array_equal(row, own[names].iloc[-1].astype(np.float32))
+    manifest = unified.freeze(frame)
+    assert {"reference/treasury.csv", "reference/dividends.csv"} <= set(manifest.objects)
+    again = client_factory(minio.settings.connection.bucket_name).create_unified_interface()
+    pd.testing.assert_frame_equal(again.get_feature_matrix(as_of=manifest), frame, check_exact=True)
+
+
+def test_a_broken_day_of_chains_is_told(make_bucket: Any, client_factory: Any) -> None:
+    files = {f"options-complete/{DATES[n]:%Y-%m-%d}options.csv": day_file(n) for n in (42, 43, 44)}
+    files[f"options-complete/{DATES[43]:%Y-%m-%d}options.csv"] = b"no,chain\n1,2\n"
+    files["stocks-2010-2025/AAA.csv"] = csv(STOCK)
+    unified = client_factory(make_bucket(files)).create_unified_interface()
+    with pytest.warns(UserWarning, match=f"could not be read.*AAA on {DATES[43]:%Y-%m-%d}"):
+        frame = unified.get_feature_matrix("AAA", "pcr_vol", start=DATES[42], labels=())
+    assert frame["pcr_vol"].loc["AAA"].notna()[DATES[42:45]].tolist() == [True, False, True]
+    assert frame.attrs["stockdb"]["nan_reasons"]["chain_failed"] == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockdb.models.sets import catalogue, sets
+from stockdb.models.sets import catalogue, make_plan, sets
 from stockdb.processing import leaks
 from stockdb.processing.alpha import ALPHA
 from stockdb.processing.evaluate import evaluate, warmup
@@ -84,4 +84,6 @@ def test_the_sets() -> None:
         assert len(set(each.names)) == len(each.names)
         assert all(catalogue()[name].scale_free for name in each.names)
         assert not any(catalogue()[name].cross_sectional for name in each.names)
-    assert {"default@1", "alpha@1", "options@1"} == set(sets())
+    assert {"default@1", "alpha@1", "options@1", "options@2"} == set(sets())
+    assert make_plan("options", ()).sets == ("options@2",)
+    assert make_plan("options@1", ()).columns == make_plan("options", ()).columns[:5]
