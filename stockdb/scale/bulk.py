@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 import pandas as pd
@@ -212,9 +214,9 @@ def bar(total: int, wanted: bool | None, unit: str = "symbol") -> Iterator[Calla
     if not wanted:
         yield lambda: None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, unit=unit) as bar:
+    # Without ipywidgets a notebook's own bar only warns: text does as well.
+    drawn = "auto" if find_spec("ipywidgets") else "std"
+    with import_module(f"tqdm.{drawn}").tqdm(total=total, unit=unit) as bar:
         yield bar.update
 
 
