@@ -25,6 +25,9 @@ __all__ = ["find_arbitrage", "suspect_quotes", "terms_of"]
 ATTRS: Final = "stockdb"
 MOST: Final = 1000  # rows of one kind
 _TIER: Final = {"statistical": 2, "suspect": 3}
+#: Reasons for leaving a quote out that are errors of the data; their contracts are named.
+_ERRORS: Final = ("crossed", "locked", "conflicting_duplicates")
+_NAMED: Final = 20
 _NO_RATE: Final = "no interest rate is known; give rate"
 _NO_STOCK: Final = "no bid and ask of the stock from the same moment; give stock_bid and stock_ask"
 _NO_DIVIDENDS: Final = "dividends are unknown; give dividends (empty for none)"
@@ -128,7 +131,9 @@ def find_arbitrage(
         (dollars a package), survives_one_tick, flags, suspect_count and suspects (quotes that
         contradict the chain), largest_dividend (dollars a share that a sold call assigned the
         night before an ex-date may owe; NaN where dividends are unknown), disclosures,
-        explanation. ``attrs['stockdb']['skipped']`` lists the tests that were not run, and why.
+        explanation. ``attrs['stockdb']``: ``skipped`` lists the tests that were not run, and why;
+        ``dropped`` counts the quotes that were left out by reason; ``data_errors`` names crossed,
+        locked and conflicting ones (20 of each at most).
 
     Raises
     ------
@@ -150,7 +155,7 @@ def find_arbitrage(
             remedy="Give one symbol's rows at a time, or use scan().",
         )
     if not len(chain):
-        return _with_note(_empty(), chain, Suspects.none(), [], {}, {})
+        return _with_note(_empty(), chain, Suspects.none(), {"skipped": [], "dropped": {}})
     quotes = executable_quotes(chain, quote_date=quote_date, tick=tick)
     asked = terms
     if include_statistical:
@@ -168,10 +173,17 @@ def find_arbitrage(
     frame = _ranked(pd.concat(frames, ignore_index=True)) if frames else _empty()
     if not include_suspect:
         frame = frame[frame["class"] != "suspect"].reset_index(drop=True)
-    dropped = {reason: len(names) for reason, names in quotes.dropped.items()}
-    return _with_note(
-        frame, chain, suspects, _skipped(quotes, asked, chain, include_statistical), dropped, found
-    )
+    note = {
+        "skipped": _skipped(quotes, asked, chain, include_statistical),
+        "dropped": {reason: len(names) for reason, names in quotes.dropped.items()},
+        "data_errors": {
+            reason: list(quotes.dropped[reason][:_NAMED])
+            for reason in _ERRORS
+            if reason in quotes.dropped
+        },
+        "found": found,
+    }
+    return _with_note(frame, chain, suspects, note)
 
 
 def suspect_quotes(chain: pd.DataFrame, *, quote_date: DateLike | None = None) -> pd.DataFrame:
@@ -280,15 +292,11 @@ def _with_note(
     frame: pd.DataFrame,
     chain: pd.DataFrame,
     suspects: Suspects,
-    skipped: list[dict[str, str]],
-    dropped: dict[str, int],
-    found: dict[str, int],
+    more: dict[str, Any],
 ) -> pd.DataFrame:
-    note = {
+    note: dict[str, Any] = {
         **chain.attrs.get(ATTRS, {}),
-        "skipped": skipped,
-        "dropped": dropped,
-        "found": found,
+        **more,
         "suspect_quotes": int(suspects.marked.sum()),
         "chain_not_synchronous": suspects.mixed,
         "stock_not_synchronous": suspects.stock,

@@ -139,7 +139,8 @@ def calendar_spreads(
         "credit": book.ask[back] > book.bid[front],  # arbitrage, or a quote that is wrong
     }
     front, back, rejected = _sift(front, back, tests)
-    order = np.argsort(-(iv[front] - iv[back]), kind="stable")[: 2 * max_rows]
+    doubtful = book.suspect[front] | book.suspect[back]
+    order = np.lexsort((iv[back] - iv[front], doubtful))[:max_rows]  # repricing takes its time
     front, back = front[order], back[order]
     side = Side(np.column_stack([front, back]), _SIGNS)
     years = book.numbers["years"]

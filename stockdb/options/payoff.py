@@ -15,8 +15,8 @@ from stockdb.options.quotes import Floats, Ints
 
 __all__ = ["Profile", "Side", "profile", "worth"]
 
-_REACH: Final = 4.5  # standard deviations of the grid
-_NODES: Final = 61
+_REACH: Final = 4.0  # standard deviations of the grid
+_NODES: Final = 45
 _FINE: Final = 1501
 
 
@@ -133,7 +133,7 @@ def profile(book: Book, side: Side, debit: Floats, sigma: Floats) -> Profile:
     -----
     Where all legs expire together the payoff is piecewise linear: its corners give exact
     extremes and break-evens. Else the legs that live on are repriced on a grid of stock prices
-    out to 4.5 standard deviations. Their loss is bounded without a model where every sold option
+    out to 4 standard deviations. Their loss is bounded without a model where every sold option
     is covered by a bought one that lasts longer: by the debit and the difference of strikes.
     """
     options = side.rows != STOCK

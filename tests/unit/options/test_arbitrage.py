@@ -377,6 +377,10 @@ class TestInputs:
             "duplicate": 1,
             "conflicting_duplicates": 2,
         }
+        errors = frame.attrs["stockdb"]["data_errors"]
+        assert errors["crossed"] == ["O:ABC270105C00095000"]
+        assert errors["locked"] == ["O:ABC270105C00096000"]
+        assert errors["conflicting_duplicates"] == ["O:ABC270105C00100000"] * 2
 
     def test_mids_are_refused(self) -> None:
         quotes = [quote("call", 100 + k, 10 - k / 3, 10 - k / 3) for k in range(12)]
