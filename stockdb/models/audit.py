@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -62,6 +62,12 @@ class AuditReport:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    def __iter__(self) -> Iterator[Leak]:
+        return iter(self.leaks)
+
+    def __len__(self) -> int:
+        return len(self.leaks)
 
     def __str__(self) -> str:
         lines = [f"{len(self.leaks)} leaks" if self.leaks else "no leak found"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 from minio_data_integration import MinIODataIntegration
-from stockdb.errors import ConfigurationError, DataError, SymbolNotFoundError
+from stockdb.errors import ConfigurationError, DataError, SymbolNotFoundError, UnavailableError
 from stockdb.models import Own
 from stockdb.processing.evaluate import evaluate
 from stockdb.processing.indicators import indicators
@@ -359,3 +360,30 @@ def test_a_broken_day_of_chains_is_told(make_bucket: Any, client_factory: Any) -
         frame = unified.get_feature_matrix("AAA", "pcr_vol", start=DATES[42], labels=())
     assert frame["pcr_vol"].loc["AAA"].notna()[DATES[42:45]].tolist() == [True, False, True]
     assert frame.attrs["stockdb"]["nan_reasons"]["chain_failed"] == 1
+
+
+def test_without_a_server(make_bucket: Any, client_factory: Any) -> None:
+    """What is cached is served offline, to the byte; what is not is an error, never no rows."""
+    bucket = make_bucket({f"stocks-2010-2025/{n}.csv": csv(HELD[n]) for n in NAMES})
+    unified = client_factory(bucket).create_unified_interface()
+    with pytest.raises(UnavailableError):
+        unified.get_feature_matrix(NAMES, offline=True)
+    frame = unified.get_feature_matrix(NAMES)
+    again = unified.get_feature_matrix(NAMES, offline=True)
+    pd.testing.assert_frame_equal(again, frame, check_exact=True)
+    assert again.attrs["stockdb"]["freshness"] == "offline"
+    away = client_factory(bucket, endpoint="http://127.0.0.1:9", max_attempts=1)
+    with pytest.raises(UnavailableError):
+        away.create_unified_interface().get_feature_matrix(NAMES)
+
+
+def test_many_callers_at_once(unified: Any) -> None:
+    """Threads share the client; each gets the bytes that it would get alone."""
+    wanted = unified.get_feature_matrix(NAMES, ["default", "xs_rank"])
+
+    def ask(number: int) -> pd.DataFrame:
+        return unified.get_feature_matrix(NAMES, ["default", "xs_rank"], max_workers=1 + number % 3)
+
+    with ThreadPoolExecutor(6) as pool:
+        for found in pool.map(ask, range(12)):
+            pd.testing.assert_frame_equal(found, wanted, check_exact=True)

@@ -32,6 +32,7 @@ def of_each(function: Any) -> Any:
 def test_clean_functions_pass() -> None:
     report = audit(clean, FLAT, warmup=19)
     assert report and report.ok
+    assert len(report) == 0 and list(report) == []
     assert report.tests == ("prefix", "perturb", "training", "look_back", "later_event")
     assert report.skipped["other_symbols"] == "the data have one symbol"
     assert report.skipped["label_reach"] == "no labels are named"
@@ -67,6 +68,7 @@ def test_a_centred_window(window: int, reach: int) -> None:
     # That bar is the first that was changed: the rows before this one read none of them.
     assert later > found["perturb"].date
     assert f"reads {reach} bar" in str(report)
+    assert list(report) == list(report.leaks) and len(report) == len(report.leaks)
     assert report.to_frame()["reach"].iloc[0] == reach
 
 
