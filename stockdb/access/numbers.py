@@ -154,7 +154,7 @@ def _close(access: Access, symbol: str, day: dt.date) -> float | None:
         return None
     if frame.empty:
         return None
-    close: float = frame["close"].to_numpy(np.float64)[-1]
+    close = float(frame["close"].to_numpy(np.float64)[-1])
     if frame.attrs[ATTRS].get("adjustment") != "splits":
         return close
     splits = access.splits(symbol, required=False)

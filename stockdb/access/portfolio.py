@@ -28,6 +28,7 @@ _QUOTED: Final = (
 )  # fmt: skip
 _BETA_RETURNS: Final = 252
 _LEAST_RETURNS: Final = 60
+_SHARES: Final = 100.0  # of a contract
 
 
 def parse_positions(given: Any) -> pd.DataFrame:
@@ -38,7 +39,9 @@ def parse_positions(given: Any) -> pd.DataFrame:
     given : DataFrame, mapping, or list
         A frame or a list of dicts with ``contract`` (OCC symbol; empty for stock) or ``symbol``,
         and ``quantity`` (contracts or shares, negative where sold); a mapping contract or symbol
-        -> quantity; a list of contracts, one of each; a list of symbols.
+        -> quantity; a list of contracts, one of each; a list of symbols. Candidates of the
+        strategy searches, one or many (rows with ``legs``): one contract a leg and ratio, and
+        100 shares.
 
     Returns
     -------
@@ -61,6 +64,8 @@ def parse_positions(given: Any) -> pd.DataFrame:
 def _entries(given: Any) -> Iterable[tuple[str, str, float]]:
     if isinstance(given, pd.DataFrame):
         given = given.reset_index().to_dict("records")
+    if isinstance(given, pd.Series) and "legs" in given.index:
+        given = [given]
     if isinstance(given, str):
         given = [given]
     if isinstance(given, Mapping):
@@ -73,7 +78,11 @@ def _entries(given: Any) -> Iterable[tuple[str, str, float]]:
             remedy="Give {'AAPL250117C00150000': 2, 'AAPL': -100}, a frame, or symbols.",
         )
     for item in given:
-        if isinstance(item, Mapping):
+        if isinstance(item, pd.Series):
+            item = item.to_dict()
+        if isinstance(item, Mapping) and "legs" in item:
+            yield from _legs(item)
+        elif isinstance(item, Mapping):
             contract, symbol = item.get("contract"), item.get("symbol")
             bare = contract is None or contract != contract or contract == ""
             name = symbol if bare else contract
@@ -86,6 +95,16 @@ def _entries(given: Any) -> Iterable[tuple[str, str, float]]:
         else:
             symbol, contract = _named(item)
             yield symbol, contract, 1.0 if contract else float("nan")
+
+
+def _legs(candidate: Mapping[str, Any]) -> Iterable[tuple[str, str, float]]:
+    """Take the legs of one candidate, once."""
+    of = parse_symbol(candidate["symbol"])
+    for leg in candidate["legs"]:
+        sign = 1.0 if leg["side"] == "buy" else -1.0
+        stock = leg["type"] == "stock"
+        contract = "" if stock else _named(leg["contract"])[1]
+        yield of, contract, sign * leg["ratio"] * (_SHARES if stock else 1.0)
 
 
 def _named(name: Any) -> tuple[str, str]:

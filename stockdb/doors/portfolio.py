@@ -123,7 +123,8 @@ class PortfolioMethods:
         ----------
         positions_or_symbols : mapping, frame, list
             Contract or symbol -> quantity (contracts or shares, negative where sold); a frame or
-            list of dicts with ``contract`` or ``symbol``, and ``quantity``; a list of contracts;
+            list of dicts with ``contract`` or ``symbol``, and ``quantity``; candidates of the
+            strategy searches (their rows); a list of contracts;
             or a list of symbols: then of each the call nearest the forward of the first
             expiration ``min_days`` away, ``quantity`` times.
         date : date-like, optional

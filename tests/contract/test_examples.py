@@ -13,7 +13,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
-PICTURES = {"1_first_steps": 1, "2_chain_and_surface": 3, "4_features_to_lstm": 1}
+PICTURES = {
+    "1_first_steps": 1,
+    "2_chain_and_surface": 3,
+    "3_arbitrage_and_portfolio": 2,
+    "4_features_to_lstm": 1,
+}
 
 pytestmark = pytest.mark.slow  # each starts a kernel and a server of its own
 
