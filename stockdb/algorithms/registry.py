@@ -1,34 +1,50 @@
-"""All algorithms, by name."""
+"""All algorithms, by name: every module of this folder that defines an ``Algorithm``."""
 
 from __future__ import annotations
 
 import difflib
+import pkgutil
+from importlib import import_module
 from typing import Final
 
 from stockdb.algorithms.base import Algorithm
-from stockdb.algorithms.leaps_arbitrage import LEAPS_ARBITRAGE
-from stockdb.algorithms.mean_reversion import MEAN_REVERSION
-from stockdb.algorithms.ml_predictions import ML_PREDICTIONS
-from stockdb.algorithms.momentum_tracker import MOMENTUM_TRACKER
-from stockdb.algorithms.options_flow import OPTIONS_FLOW
-from stockdb.algorithms.pairs_trading import PAIRS_TRADING
-from stockdb.algorithms.volume_analysis import VOLUME_ANALYSIS
 from stockdb.errors import ConfigurationError
 
-__all__ = ["ALGORITHMS", "find"]
+__all__ = ["ALGORITHMS", "discover", "find"]
 
-ALGORITHMS: Final[dict[str, Algorithm]] = {
-    algorithm.name: algorithm
-    for algorithm in (
-        MOMENTUM_TRACKER,
-        MEAN_REVERSION,
-        PAIRS_TRADING,
-        ML_PREDICTIONS,
-        LEAPS_ARBITRAGE,
-        OPTIONS_FLOW,
-        VOLUME_ANALYSIS,
-    )
-}
+_FIRST: Final = (  # as the README has them; what comes later follows by name
+    "momentum_tracker",
+    "mean_reversion",
+    "pairs_trading",
+    "ml_predictions",
+    "leaps_arbitrage",
+    "options_flow",
+    "volume_analysis",
+)
+
+
+def discover() -> dict[str, Algorithm]:
+    """Import the modules of the folder and collect what they declare.
+
+    Raises
+    ------
+    ConfigurationError
+        Two modules declare an algorithm of one name.
+    """
+    found: dict[str, Algorithm] = {}
+    package = __name__.rpartition(".")[0]
+    for info in pkgutil.iter_modules(import_module(package).__path__):
+        if __name__.endswith(f".{info.name}"):
+            continue
+        module = import_module(f"{package}.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, Algorithm) and found.setdefault(value.name, value) is not value:
+                raise ConfigurationError(f"Two modules declare the algorithm {value.name!r}.")
+    order = {name: place for place, name in enumerate(_FIRST)}
+    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+ALGORITHMS: Final = discover()
 
 
 def find(name: object) -> Algorithm:
