@@ -12,7 +12,7 @@ import pandas as pd
 
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.models import layouts
-from stockdb.models.fingerprint import fingerprint
+from stockdb.models.fingerprint import Fingerprint, fingerprint
 from stockdb.models.kinds import ModelKind, model_kind
 from stockdb.models.labels import Labels, align_labels
 from stockdb.models.prepared import Prepared
@@ -163,9 +163,7 @@ def prepare_for_model(
         parameters=parameters,
         seed=seed,
         imputer=made.imputer,
-        _measure=lambda: fingerprint(
-            parameters, [rows.sessions.asi8, rows.code, rows.day, *made.arrays()], objects, spec
-        ),
+        _measure=_Measure(rows, made, parameters, objects, spec),
     )
 
 
@@ -219,6 +217,22 @@ class _Made:
         for segment in self.segments:
             found += segment.arrays()
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """Takes the fingerprint when it is asked for; crosses to another process."""
+
+    rows: Rows
+    made: _Made
+    parameters: dict[str, Any]
+    objects: dict[str, str]
+    spec: str
+
+    def __call__(self) -> Fingerprint:
+        where = [self.rows.sessions.asi8, self.rows.code, self.rows.day]
+        arrays = [*where, *self.made.arrays()]
+        return fingerprint(self.parameters, arrays, self.objects, self.spec)
 
 
 def _samples(work: _Work) -> _Made:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stockdb.models.fingerprint import Fingerprint
@@ -16,6 +15,7 @@ from stockdb.models.layouts import Imputer
 from stockdb.models.rows import Array
 from stockdb.models.scalers import Scaler
 from stockdb.models.segments import Segment
+from stockdb.models.serving import Fitted
 
 __all__ = ["Prepared"]
 
@@ -78,52 +78,27 @@ class Prepared:
         """
         return self._measure()
 
+    @property
+    def fitted(self) -> Fitted:
+        """What was fitted, without the data: small enough to be kept beside a model."""
+        return Fitted(
+            self.model_type,
+            self.kind,
+            self.scaler,
+            self.imputer,
+            self.feature_names,
+            self.symbols,
+            self.parameters,
+            self.seed,
+        )
+
     def inverse_transform(self, X: Any) -> Array:  # noqa: N803 - scikit-learn's name
-        """Bring scaled inputs back to the features' own units.
-
-        Parameters
-        ----------
-        X : array-like
-            As a segment's X or a batch of it: features on the last axis, for ``cnn`` on the
-            last but one.
-
-        Returns
-        -------
-        numpy.ndarray
-            Same shape. What was imputed for ``linear`` stays the training median.
-        """
-        values = np.asarray(X)
-        if self.kind.channels_first:
-            return self.scaler.inverse_transform(values.swapaxes(-1, -2)).swapaxes(-1, -2)
-        return self.scaler.inverse_transform(values)
+        """Bring scaled inputs back to the features' own units; see :class:`Fitted`."""
+        return self.fitted.inverse_transform(X)
 
     def transform(self, features: pd.DataFrame) -> Segment:
-        """Make inputs of other rows, as training saw them: for a forecast, today's.
-
-        Parameters
-        ----------
-        features : pandas.DataFrame
-            MultiIndex (symbol, date), with the feature columns that were trained on. Labels are
-            not needed. A window needs ``seq_len`` rows: give so many before the first one that
-            counts.
-
-        Returns
-        -------
-        Segment
-            One sample for each row whose inputs are complete, ascending by symbol and date; X,
-            index, symbol_id (0 for a symbol that training did not know), mask, ``batches()``. y
-            is NaN. Scaler, medians and vocabulary are those of training.
-
-        Raises
-        ------
-        ConfigurationError
-            A feature column is missing, or the model type has no samples (arima_garch, rl).
-        DataError
-            As for ``prepare_for_model``.
-        """
-        from stockdb.models.serving import inputs_of
-
-        return inputs_of(self, features)
+        """Make inputs of other rows, as training saw them; see :class:`Fitted`."""
+        return self.fitted.transform(features)
 
     def to_torch(self) -> dict[str, Any]:
         """Give data sets for a ``torch.utils.data.DataLoader`` by segment.

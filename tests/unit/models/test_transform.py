@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from stockdb.errors import ConfigurationError
-from stockdb.models import prepare_for_model
+from stockdb.models import MODEL_TYPES, prepare_for_model
 from tests.unit.models.frames import FEATURES, SEQ_LEN, feature_frame
 
 SUPERVISED = ["lstm", "transformer", "cnn", "xgboost", "random_forest", "linear"]
@@ -64,3 +66,27 @@ def test_errors(frame: pd.DataFrame) -> None:
         prepared.transform(frame.drop(columns="rsi_14"))
     with pytest.raises(ConfigurationError, match="has no samples to transform"):
         prepare_for_model(frame, "rl").transform(frame)
+
+
+@pytest.mark.parametrize("model", MODEL_TYPES)
+def test_all_of_it_crosses_to_another_process(frame: pd.DataFrame, model: str) -> None:
+    prepared = prepare_for_model(frame, model, seq_len=SEQ_LEN)
+    again = pickle.loads(pickle.dumps(prepared))
+    assert str(again.fingerprint) == str(prepared.fingerprint)
+    assert again.dropped == prepared.dropped
+    assert again.train.index.equals(prepared.train.index)
+
+
+def test_what_was_fitted_is_small_and_enough(frame: pd.DataFrame) -> None:
+    for model in ("lstm", "linear"):
+        prepared = prepare_for_model(frame, model, seq_len=SEQ_LEN)
+        kept = pickle.dumps(prepared.fitted)
+        assert len(kept) < 5000 < 20_000 < len(pickle.dumps(prepared))
+        fitted = pickle.loads(kept)
+        found = fitted.transform(frame)
+        place = found.index.get_indexer(prepared.test.index)
+        np.testing.assert_array_equal(np.asarray(found.X)[place], np.asarray(prepared.test.X))
+        np.testing.assert_array_equal(
+            fitted.inverse_transform(np.asarray(found.X)),
+            prepared.inverse_transform(np.asarray(found.X)),
+        )
