@@ -68,6 +68,7 @@ def _examples(
     show.title("LEAPS Analysis")
     arbitrage = tour_options.arbitrage(show, minio, truth)
     tour_options.leaps(show, minio, truth)
+    tour_options.portfolio(show, minio)
     show.title("Unified Data Access")
     tour_models.unified(show, minio)
     show.title("Cache Management")

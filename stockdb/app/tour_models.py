@@ -20,7 +20,7 @@ def algorithms(show: Show, minio: MinIODataIntegration) -> None:
     with show.step("the other algorithms"):
         shapes = {
             name: adapter.get_data_for_algorithm(
-                name, ["KO", "PEP"] if name == "pairs_trading" else "AAPL", lookback_days=60
+                name, ["KO", "PEP"] if name == "pairs_trading" else "MSFT", lookback_days=60
             ).shape
             for name in adapter.list_algorithms()
             if name != "momentum_tracker" and adapter.describe(name)["available"]

@@ -13,7 +13,7 @@ from stockdb.app import planted
 from stockdb.app.planted import Comparison, simulated_volatility
 from stockdb.app.show import Show
 
-__all__ = ["arbitrage", "chain", "leaps"]
+__all__ = ["arbitrage", "chain", "leaps", "portfolio"]
 
 
 def chain(show: Show, minio: MinIODataIntegration) -> None:
@@ -43,19 +43,13 @@ def arbitrage(show: Show, minio: MinIODataIntegration, truth: Mapping[str, Any])
         show.line(text)
     for skipped in found.attrs["stockdb"]["skipped"][:1]:
         show.line(f"not run: {skipped['test']}, for {skipped['reason']}", end=True)
-    quotes = truth["stock_quotes"]
-    with show.step(f"the same of {len(quotes)} underlyings, with each stock's bid and ask"):
-        frames = [
-            search.find_arbitrage_opportunities(
-                symbol, stock_bid=quote["bid"], stock_ask=quote["ask"]
-            )
-            for symbol, quote in quotes.items()
-        ]
-    for frame in frames:
-        if len(frame):
-            kinds = ", ".join(f"{row.kind} {row.edge:.4f}" for row in frame.itertuples())
-            show.line(f"{frame['symbol'].iloc[0]:<6} {kinds} dollars a share")
-    compared = planted.arbitrage(truth, frames)
+    quotes = {name: (quote["bid"], quote["ask"]) for name, quote in truth["stock_quotes"].items()}
+    with show.step(f"leaps.scan({len(quotes)} underlyings, quotes=bid and ask of each stock)"):
+        result = search.scan(list(quotes), quotes=quotes, progress=False)
+    everything = result["arbitrage"]
+    columns = ["symbol", "kind", "class", "edge", "profit", "dte", "suspect_count"]
+    show.table(everything[columns])
+    compared = planted.arbitrage(truth, [everything])
     show.line(str(compared), end=True)
     return compared
 
@@ -90,3 +84,12 @@ def leaps(show: Show, minio: MinIODataIntegration, truth: Mapping[str, Any]) -> 
         f"yield {carry:.3%} by parity, simulated {truth['options']['yields']['MSFT']:.3%}",
         end=True,
     )
+
+
+def portfolio(show: Show, minio: MinIODataIntegration) -> None:
+    """Measure a portfolio of LEAPS."""
+    with show.step("leaps.analyze_portfolio(['MSFT', 'AAPL', 'GOOGL'])"):
+        found = LEAPSDataIntegration(minio).analyze_portfolio(["MSFT", "AAPL", "GOOGL"])
+    for text in str(found).splitlines():
+        show.line(text)
+    show.line()
