@@ -1,10 +1,10 @@
 """A set of 157 ratios of bars, after Alpha158 of Microsoft's Qlib (Yang et al., 2020).
 
 The shape of a bar, and 29 statistics of its last 5, 10, 20, 30 and 60 bars, all free of scale:
-prices over C[t], volumes over V[t]. It differs from Alpha158 in three points. VWAP0 is left
-out: daily bars have no average price of their own. What Qlib divides by x + 1e-12 is undefined
-(NaN) where x is 0. ``a_corr`` takes ln V instead of ln(V + 1), so that a later split leaves it
-as it is.
+prices over C[t], volumes over V[t]. It differs from Alpha158 in four points. VWAP0 is left
+out: daily bars have no average price of their own. A window is undefined (NaN) until it is full;
+Qlib begins with one bar. What Qlib divides by x + 1e-12 is undefined where x is 0. ``a_corr``
+takes ln V instead of ln(V + 1), so that a later split leaves it as it is.
 """
 
 from __future__ import annotations
