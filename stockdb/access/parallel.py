@@ -19,6 +19,8 @@ S = TypeVar("S")
 log = logging.getLogger("stockdb.bulk")
 #: Times that processes may die without one result in between.
 _LOSSES: Final = 3
+#: Most tasks that go to another process together.
+_BATCH: Final = 16
 
 
 def each(
@@ -73,7 +75,7 @@ def _once(
 ) -> Iterator[T]:
     from joblib import delayed
 
-    with _parallel(access, workers) as run:
+    with _parallel(access, workers, min(window, len(items))) as run:
         for first in range(0, len(items), window):
             # Dask's backend hashes what it calls, and would hang on a task that holds a dict.
             yield from run(delayed(_call)(function, item) for item in items[first : first + window])
@@ -83,22 +85,26 @@ def _call(function: Callable[[S], T], item: S) -> T:
     return function(item)
 
 
-def _parallel(access: Access, max_workers: int | None) -> Parallel:
+def _parallel(access: Access, max_workers: int | None, tasks: int) -> Parallel:
     """Threads by default; whatever the caller's ``joblib.parallel_config`` chose instead."""
     from joblib import Parallel, cpu_count
     from joblib.parallel import get_active_backend
 
     backend, configured = get_active_backend(prefer="threads")
+    shares = getattr(backend, "supports_sharedmem", False)
     workers = max_workers or access.settings.performance.max_workers
     if max_workers is None and configured not in {None, 1}:
         workers = configured
-    elif not getattr(backend, "supports_sharedmem", False) and max_workers is None:
+    elif not shares and max_workers is None:
         workers = min(workers, cpu_count())  # processes, unlike waiting threads, cost a core
     streams: Any = getattr(backend, "supports_return_generator", False)  # multiprocessing cannot
+    # What is sent to another process costs milliseconds a time, so several tasks go together;
+    # few enough that all workers end at about the same time, and that a lost one loses little.
+    batch = 1 if shares else max(1, min(_BATCH, tasks // (8 * backend.effective_n_jobs(workers))))
     return Parallel(
         n_jobs=workers,
         prefer="threads",
         return_as="generator" if streams else "list",
-        batch_size=1,
+        batch_size=batch,
         pre_dispatch="all",
     )
