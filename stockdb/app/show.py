@@ -31,7 +31,9 @@ class Show:
         yield
         spent = time.perf_counter() - begin
         self._console.print(
-            f"[cyan]>>>[/cyan] {call}  [dim]{spent * 1000:,.1f} ms[/dim]", highlight=False
+            f"[cyan]>>>[/cyan] {call}  [dim]{spent * 1000:,.1f} ms[/dim]",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def line(self, text: str = "", *, end: bool = False) -> None:

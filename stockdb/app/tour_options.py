@@ -60,8 +60,9 @@ def leaps(show: Show, minio: MinIODataIntegration, truth: Mapping[str, Any]) -> 
         found = LEAPSDataIntegration(minio).get_leaps_chain("MSFT")
     found = found.assign(simulated=simulated_volatility(truth, found))
     near = found[found["moneyness"].between(0.97, 1.03)]
-    columns = ["contract", "bid", "ask", "iv", "simulated", "delta", "theta", "vega"]
-    show.table(near[columns].iloc[:: max(1, len(near) // 5)])
+    columns = ["contract", "bid", "ask", "iv", "simulated", "delta", "vega"]
+    digits = {"iv": 4, "simulated": 4, "delta": 3, "vega": 2}
+    show.table(near[columns].iloc[:: max(1, len(near) // 5)].round(digits))
     off = (found["iv"] - found["simulated"]).abs()
     known = found["iv"].notna()
     reasons = found.loc[~known, "reason"].value_counts()

@@ -55,15 +55,17 @@ def digests_in_a_fresh_interpreter(**environment: str) -> dict[str, str]:
 
 
 def test_same_seed_gives_the_same_bytes_on_another_processor(bucket: Bucket) -> None:
-    """NumPy and the C library are told to do without the vector units of this processor.
+    """NumPy, BLAS and the C library are told to do without the vector units of this processor.
 
-    On x86-64 Linux this changes the last bits of exp, log and ndtr, as another machine would.
+    On x86-64 Linux this changes the last bits of exp, log, ndtr and products of matrices, as
+    another machine would.
     """
     vector_units = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     here = digests_in_a_fresh_interpreter(PYTHONHASHSEED="1")
     elsewhere = digests_in_a_fresh_interpreter(
         PYTHONHASHSEED="2",
         NPY_DISABLE_CPU_FEATURES=" ".join(vector_units),
+        OPENBLAS_CORETYPE="Prescott",
         GLIBC_TUNABLES="glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4",
         TZ="Asia/Tokyo",
     )
