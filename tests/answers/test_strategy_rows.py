@@ -113,6 +113,14 @@ def some(frame: pd.DataFrame, count: int = 4) -> list[Any]:
 
 def check_common(row: Any, chain: pd.DataFrame) -> None:
     assert row["net_debit"] == pytest.approx(cash(row), abs=1e-9)
+    assert row["capital"] == pytest.approx(row["margin"] + row["net_debit"])
+    assert row["fees"] == pytest.approx(0.65 * sum(leg["ratio"] for leg in row["legs"]))
+    if math.isfinite(row["max_profit"]):
+        gain = row["max_profit"] / row["capital"]
+        assert row["return"] == pytest.approx(gain)
+        assert row["annualised"] == pytest.approx((1 + gain) ** (365 / row["dte"]) - 1)
+    else:
+        assert "unlimited_profit" in row["flags"]
     step = 0.5
     up, down = (package(row, chain, SPOT + d, 0) for d in (step, -step))
     here = package(row, chain, SPOT, 0)
@@ -253,7 +261,9 @@ def test_volatility(book: Book, chain: pd.DataFrame, closes: pd.Series) -> None:
     returns = np.log(closes).diff().dropna()
     frame = volatility_trades(book, closes, VolatilityRules(beats_spread=False, days=(20, None)))
     assert len(frame) > 3
-    for row in some(frame, 3):
+    assert set(frame["action"]) == {"buy", "sell"}
+    for action in ("buy", "sell"):
+        row = frame[frame["action"] == action].iloc[0]
         check_common(row, chain)
         for window in (20, 60, 252, 504):
             wanted = returns.tail(window).std() * math.sqrt(252)
@@ -266,6 +276,17 @@ def test_volatility(book: Book, chain: pd.DataFrame, closes: pd.Series) -> None:
         gain = abs(row["iv"] - row["rv"]) * 100 * abs(row["vega"])
         assert row["edge"] == pytest.approx(gain - 2 * half)
         assert row["hedge_shares"] == pytest.approx(-100 * row["delta"])
+        if row["action"] == "sell":  # the larger of both requirements, and the other premium
+            needs = {}
+            for leg in (call, put):
+                sign = 1 if leg["type"] == "call" else -1
+                out = max(sign * (leg["strike"] - SPOT), 0.0)
+                least = 0.1 * (SPOT if sign > 0 else leg["strike"])
+                needs[leg["type"]] = max(0.2 * SPOT - out, least) + leg["bid"]
+            larger = max(needs, key=needs.__getitem__)
+            other = call if larger == "put" else put
+            assert row["margin"] == pytest.approx(needs[larger] + other["bid"])
+            assert math.isnan(row["max_loss"])
         if row["action"] == "buy":
             paid = row["net_debit"]
             assert row["breakevens"] == pytest.approx(
