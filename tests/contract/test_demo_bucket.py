@@ -91,7 +91,7 @@ def test_numbers_are_those_that_were_simulated(
         rates = chain["expiration"].astype(str).map(known["rates"]["2025-12-30"])
         assert np.abs(chain["rate"] - rates).max() < 1e-9
         carry = known["yields"][symbol]
-        assert np.abs(chain["q"] - carry).max() < 0.002
+        assert np.abs(chain["q"] - carry).max() < 5e-4
         p = known["sigma"]["parameters"][symbol]
         t, k = chain["years"], chain["strike"]
         forward = truth["spots"]["2025-12-30"][symbol] * np.exp((rates - carry) * t)
@@ -101,6 +101,5 @@ def test_numbers_are_those_that_were_simulated(
         off = (chain["iv"] - a * np.sqrt(1 - p["skew"] * away)).abs()
         with_iv = chain["iv"].notna()
         assert with_iv.mean() > 0.6
-        # half the spread, and what a yield off by some basis points does
-        assert (off <= chain["iv_error"] + 0.003)[with_iv].all()
+        assert (off <= chain["iv_error"])[with_iv].all()  # half the spread
         assert off[with_iv].median() < 0.0015
