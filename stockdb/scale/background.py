@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from stockdb.core.scope import Scope, entered
 from stockdb.errors import ConfigurationError
@@ -17,6 +18,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 #: Calls at a time that have threads of their own besides.
 _WIDE: Final = 2
+
+
+class Lasting(Protocol):
+    """Something that goes on until it is ended."""
+
+    def abandon(self) -> None:
+        """End, whatever thread this is."""
 
 
 class Background:
@@ -32,6 +40,7 @@ class Background:
         self._workers = {False: workers, True: _WIDE}
         self._lock = threading.Lock()
         self._pools: dict[bool, ThreadPoolExecutor] = {}
+        self._lasting: weakref.WeakSet[Any] = weakref.WeakSet()
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function in a thread and await its result.
@@ -50,8 +59,14 @@ class Background:
         """Do the same with a call that has workers of its own: few of those run at a time."""
         return await self._run(True, lambda: function(*args, **kwargs))
 
+    def attach(self, thing: Lasting) -> None:
+        """End this, too, when the client is closed."""
+        self._lasting.add(thing)
+
     def close(self) -> None:
         """End the threads once what runs has ended; what has not begun never does."""
+        for thing in list(self._lasting):
+            thing.abandon()
         with self._lock:
             pools, self._pools = self._pools, {}
         for pool in pools.values():

@@ -54,6 +54,7 @@ class Following:
         self._ended = False
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        background.attach(self)
 
     async def next(self) -> Update | None:
         """Wait for an update; None once it has ended.
@@ -91,6 +92,7 @@ class Following:
 
     def abandon(self) -> None:
         """Stop looking and listening, whatever thread this is and whether the loop still runs."""
+        self._ended = True
         self._listener.end()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.end)

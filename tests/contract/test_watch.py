@@ -375,6 +375,19 @@ class TestLeft:
 
         asyncio.run(run())
 
+    def test_by_closing_the_client(self, minio: MinIODataIntegration) -> None:
+        async def run() -> None:
+            updates = minio.watch("KO", initial=True)
+            await started(updates)
+            waiting = asyncio.create_task(anext(updates, None))
+            await asyncio.sleep(0.1)
+            minio.close()
+            assert await asyncio.wait_for(waiting, 5) is None  # it has come to its end
+            assert settled(lambda: not listening())
+            assert len(asyncio.all_tasks()) == 1
+
+        asyncio.run(run())
+
     def test_by_the_end_of_the_loop(self, minio: MinIODataIntegration) -> None:
         updates = minio.watch("KO", initial=True)
         asyncio.run(started(updates))
