@@ -12,10 +12,10 @@ from stockdb.access.market import read_market
 from stockdb.access.numbers import NumbersRequest, with_numbers
 from stockdb.access.provenance import ATTRS
 from stockdb.core.reader import ReadPolicy
-from stockdb.options.arbitrage import find_arbitrage, terms_of
+from stockdb.options.arbitrage import find_arbitrage, suspect_quotes, terms_of
 from stockdb.types import DateLike, parse_date, parse_symbol
 
-__all__ = ["arbitrage_on", "find_opportunities"]
+__all__ = ["arbitrage_on", "find_opportunities", "suspects_of"]
 
 
 def find_opportunities(
@@ -37,6 +37,17 @@ def find_opportunities(
         verify,
     )
     return arbitrage_on(access, chain, **options)
+
+
+def suspects_of(
+    access: Access, symbol: str, date: DateLike | None, policy: ReadPolicy, verify: bool | None
+) -> pd.DataFrame:
+    """Read one chain and list the quotes that contradict it."""
+    day = None if date is None else parse_date(date)
+    chain = access.chain(parse_symbol(symbol), day, parse_filter(), policy, verify)
+    frame = suspect_quotes(chain)
+    frame.attrs = dict(chain.attrs)
+    return frame
 
 
 def arbitrage_on(

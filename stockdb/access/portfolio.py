@@ -14,6 +14,7 @@ from stockdb.access.access import Access
 from stockdb.access.chains import parse_contract
 from stockdb.access.strategies import Asked, read_book
 from stockdb.errors import ConfigurationError, DataError, NotFoundError, StockDBError
+from stockdb.options import greeks
 from stockdb.options.market import DividendSchedule
 from stockdb.options.portfolio import Portfolio, analyze
 from stockdb.options.quotes import EUROPEAN_ROOTS
@@ -204,6 +205,8 @@ def _symbol(
     at = np.interp(enriched["dte"], table.index, table["iv"]) if len(table) else np.nan
     enriched["iv_source"] = np.where(np.isnan(iv), "expiry", "own")
     enriched["iv"] = np.where(np.isnan(iv), at, iv)
+    for name in ("rate", "q"):  # those of the expiration, for quotes without numbers
+        enriched[name] = enriched[name].fillna(enriched.groupby("dte")[name].transform("first"))
     return enriched, book.quote_date, market.dividends
 
 
@@ -220,13 +223,13 @@ def _option(enriched: pd.DataFrame, symbol: str, contract: str, quantity: float)
     found = {name: row[name] for name in _QUOTED}
     style = str(row.get("style", ""))[:1].upper()
     european = style == "E" or (style != "A" and contract[:-15] in EUROPEAN_ROOTS)
-    if np.isnan(
-        found["delta"]
-    ):  # worth its intrinsic value: it moves with the stock, or not at all
-        sign = 1.0 if found["type"] == "call" else -1.0
-        found["delta"] = sign * float(sign * (found["spot"] - found["strike"]) > 0.0)
-        for name in _GREEKS[1:]:
-            found[name] = 0.0
+    if np.isnan(found["delta"]):  # the quote implies no volatility: that of its expiration
+        numbers = greeks(
+            found["spot"], found["strike"], found["dte"] / 365.0, found["rate"], found["q"],
+            found["iv"], found["type"], "european" if european else "american",
+        )  # fmt: skip
+        found |= {name: numbers[name] for name in _GREEKS}
+        found["theta"], found["vega"] = numbers.theta / 365.0, numbers.vega / 100.0
     return {
         "symbol": symbol,
         "contract": contract,

@@ -21,6 +21,37 @@ class ArbitrageMethods:
     def _access(self) -> Access:
         raise NotImplementedError
 
+    def find_suspect_quotes(
+        self,
+        symbol: str,
+        date: DateLike | None = None,
+        *,
+        verify: bool | None = None,
+        max_age: float | None = None,
+        offline: bool = False,
+        allow_stale: bool = False,
+    ) -> pd.DataFrame:
+        """List the quotes of one day's chain that contradict the rest of it.
+
+        Parameters
+        ----------
+        symbol : str
+        date : date-like, optional
+        verify, max_age, offline, allow_stale
+            As for :meth:`MinIODataIntegration.get_option_chain`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Worst first; see :func:`stockdb.options.arbitrage.suspect_quotes`.
+        """
+        from stockdb.access.leaps import suspects_of
+        from stockdb.core.reader import ReadPolicy
+
+        return suspects_of(
+            self._access, symbol, date, ReadPolicy(max_age, offline, allow_stale), verify
+        )
+
     def find_arbitrage_opportunities(
         self,
         symbol: str,

@@ -248,7 +248,7 @@ def _with_dollars(positions: pd.DataFrame) -> pd.DataFrame:
     held["rho_dollars"] = held["rho"] * size / 100.0
     held["dividend_rho_dollars"] = held["dividend_rho"] * size / 100.0
     stock = held["type"] == "stock"
-    held["priced"] = stock | held["iv"].notna()
+    held["priced"] = stock | held[["iv", "rate", "q", "spot"]].notna().all(axis=1)
     return held
 
 

@@ -68,6 +68,16 @@ class TestPortfolio:
         assert (found.positions["quantity"] == 3).all()
         assert found.positions["delta"].between(0.4, 0.75).all()
 
+    def test_a_contract_that_nobody_bids_for(self, leaps: LEAPSDataIntegration) -> None:
+        chain = leaps.minio.get_option_chain("AAPL", DAY)
+        worthless = chain[(chain["bid"] == 0) & (chain["dte"] > 100) & (chain["type"] == "call")]
+        found = leaps.analyze_portfolio([worthless["contract"].iloc[0]], DAY, benchmark=None)
+        row = found.positions.iloc[0]
+        assert row["iv_source"] == "expiry"
+        assert 0 < row["delta"] < 0.2 and row["vega"] > 0
+        assert found.notes["unpriced"] == []
+        assert np.isfinite(found.scenarios.to_numpy()).all()
+
     def test_forms_of_the_same(self, leaps: LEAPSDataIntegration) -> None:
         name = "AAPL240119C00150000"
         forms = [
@@ -91,6 +101,15 @@ class TestPortfolio:
             leaps.analyze_portfolio([{"contract": "AAPL240119C00150000"}], DAY)
         with pytest.raises(SymbolNotFoundError):
             leaps.analyze_portfolio({"NOPE": 5}, DAY)
+
+
+def test_the_culprits_of_a_day(leaps: LEAPSDataIntegration) -> None:
+    named = leaps.find_suspect_quotes("KO", MIXED)
+    frame = leaps.find_arbitrage_opportunities("KO", MIXED)
+    in_rows = {name for names in frame["suspects"] for name in names}
+    assert in_rows <= set(named["contract"])
+    assert named["conflicts"].is_monotonic_decreasing
+    assert leaps.find_suspect_quotes("AAPL", DAY).empty
 
 
 class TestScan:
