@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from stockdb.models.sets import Plan
 from stockdb.types import DateLike, parse_symbol
 
 __all__ = ["ask", "build", "compare", "run_here", "stack"]
+
+#: Bytes of an array that several parts share: beyond what glibc keeps for itself (32 MiB).
+_SLAB: Final = 48 * 1024**2
 
 
 def run_here(task: Task, symbols: Sequence[str], max_workers: int | None) -> Iterator[Part]:
@@ -80,7 +83,7 @@ def build(
     names, request, why = ask(access, symbols, start, end, interval, adjust, reading)
     if max_workers is not None and max_workers < 1:
         raise ConfigurationError("max_workers must be at least 1.")
-    parts = sorted(run(Task(access, request, plan, rate), names, max_workers), key=_symbol)
+    parts = _gathered(run(Task(access, request, plan, rate), names, max_workers))
     for part in parts:
         for known in part.provenance:
             access.provenance.add(known)
@@ -130,8 +133,25 @@ def _warn_of(carried: dict[str, str], parts: list[Part]) -> None:
         )
 
 
-def _symbol(part: Part) -> str:
-    return part.symbol
+def _gathered(parts: Iterable[Part]) -> list[Part]:
+    """Take parts as they come, in any order; their blocks move into a few large arrays.
+
+    Of many small ones the allocator gives nothing back when they are freed: the matrix and all
+    of its parts would be in memory at once.
+    """
+    found: list[Part] = []
+    slab, used, total = np.empty((0, 0), np.float32), 0, 0
+    for part in parts:
+        columns, rows = part.block.shape
+        if columns != len(slab) or used + rows > slab.shape[1]:
+            most = _SLAB // (part.block.itemsize * max(columns, 1))
+            size = max(rows, min(most, 4 * (total + rows)))
+            slab, used = np.empty((columns, size), np.float32), 0
+        place = slab[:, used : used + rows]
+        place[:] = part.block
+        part.block, used, total = place, used + rows, total + rows
+        found.append(part)
+    return sorted(found, key=lambda part: part.symbol)
 
 
 def _text(stamp: pd.Timestamp | None) -> str | None:
@@ -168,7 +188,7 @@ def stack(
     stamps = {name: np.concatenate([part.dates[name] for part in some]) for name in some[0].dates}
     for part, begin, end in zip(some, edges[:-1], edges[1:], strict=True):
         block[:, begin:end] = part.block
-        part.block = part.block[:, :0]
+        part.block = np.empty((len(names), 0), np.float32)  # a view would keep all of it
     for name, values in compared.items():
         block[names.index(name)] = values
     frame = pd.DataFrame(block.T, index=index, columns=pd.Index(names), copy=False)
