@@ -21,7 +21,7 @@ from stockdb.options.market import RateCurve
 __all__ = ["FEE", "PLANTED_IN", "Book", "Leg", "Planted", "plant"]
 
 FEE: Final = 0.65  # dollars a contract
-_EDGE: Final = 0.10  # dollars a share after fees, before rounding to cents
+_EDGE: Final = 0.06  # dollars a share after fees, before rounding to cents
 _WIDTH: Final = 5  # cents between bid and ask of a planted leg
 _SIZE: Final = 20  # contracts
 _STOCK_HALF: Final = 1  # cents between the close and either side of the stock's quote

@@ -74,10 +74,31 @@ def test_with_the_stocks_quotes_parity_is_found_too_and_nothing_elsewhere(
     assert [item[1] for item in found["GOOGL"]] == ["conversion"]
 
 
-def test_the_days_before_hold_nothing(leaps: LEAPSDataIntegration, truth: dict[str, Any]) -> None:
-    for date in [day for day in truth["spots"] if day != LAST]:
-        frame = leaps.find_arbitrage_opportunities("MSFT", date)
-        assert frame.empty and frame.attrs["stockdb"]["empty_reason"]
+def test_the_days_before_hold_nothing_even_without_fees(
+    leaps: LEAPSDataIntegration, truth: dict[str, Any]
+) -> None:
+    days = [day for day in truth["spots"] if day != LAST]
+    assert len(days) == 4
+    for date in days:
+        quotes = {name: (c - 0.01, c + 0.01) for name, c in truth["spots"][date].items()}
+        result = leaps.scan(
+            list(quotes), date, quotes=quotes, progress=False, fees_per_contract=0.0
+        )
+        assert not result.errors and len(result.summary()) == 12
+        assert result["arbitrage"].empty
+
+
+def test_without_fees_the_same_packages_pay_that_much_more(
+    leaps: LEAPSDataIntegration, truth: dict[str, Any]
+) -> None:
+    quotes = {name: (quote["bid"], quote["ask"]) for name, quote in truth["stock_quotes"].items()}
+    scan = leaps.scan(list(quotes), quotes=quotes, progress=False, fees_per_contract=0.0)
+    contracts = {"conversion": 2, "monotonicity": 2, "calendar": 2, "long_box": 4, "butterfly": 4}
+    expected = {
+        item["kind"]: item["edge"] + 0.0065 * contracts[item["kind"]] for item in truth["arbitrage"]
+    }
+    found = scan["arbitrage"].set_index("kind")["edge"].to_dict()
+    assert len(scan["arbitrage"]) == 5 and found == pytest.approx(expected, abs=1e-5)
 
 
 def test_numbers_are_those_that_were_simulated(

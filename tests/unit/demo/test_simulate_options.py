@@ -329,7 +329,7 @@ def test_planted_packages_pay_what_the_truth_says(any_bucket: Bucket) -> None:
             assert price == pytest.approx(leg["price"])
             debit += leg["ratio"] * (price if buy else -price)
         edge = worth_at_least(item, chain) - debit - 0.0065 * contracts
-        assert edge == pytest.approx(item["edge"], abs=1e-6) and 0.08 < edge < 0.14
+        assert edge == pytest.approx(item["edge"], abs=1e-6) and 0.05 < edge < 0.09
 
 
 def test_butterfly_and_verticals_are_what_they_are_called(any_bucket: Bucket) -> None:
