@@ -189,12 +189,18 @@ def executable_quotes(
         expiration=expiration[keep],
         dte=dte[keep],
         wide=(ask - bid)[keep] > _WIDE * middle,
-        dead=((np.nan_to_num(interest) == 0.0) & (np.nan_to_num(volume) == 0.0))[keep],
+        dead=_dead(interest, volume)[keep],
         open_interest=interest[keep],
         volume=volume[keep],
         tick=_ticks(bid[keep], ask[keep]) if tick is None else np.full(len(keep), tick),
         dropped=dropped,
     )
+
+
+def _dead(interest: Floats, volume: Floats) -> Bools:
+    """Mark what nobody holds and nobody traded; where both are unknown nothing can be said."""
+    known = np.isfinite(interest) | np.isfinite(volume)
+    return np.asarray(known & ~(interest > 0.0) & ~(volume > 0.0))
 
 
 def _day(quoted: npt.NDArray[np.datetime64], wanted: DateLike | None) -> dt.date:

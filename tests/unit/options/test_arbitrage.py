@@ -425,6 +425,10 @@ class TestInputs:
             quote("call", 105, 1.60, 1.70),
         ]
         assert {"wide_spread", "dead_quote"} <= set(only(find_arbitrage(chain(quotes)))["flags"])
+        nan = float("nan")
+        for volume, interest, dead in ((nan, 0.0, True), (nan, nan, False), (nan, 3.0, False)):
+            quotes[0] |= {"volume": volume, "open_interest": interest}
+            assert ("dead_quote" in only(find_arbitrage(chain(quotes)))["flags"]) == dead
 
     def test_skipped_tests_say_why(self) -> None:
         note = find_arbitrage(chain([quote("call", 100, 9.0, 9.1)])).attrs["stockdb"]
