@@ -22,6 +22,7 @@ __all__ = ["TESTS", "AuditReport", "audit"]
 
 Function = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
 _LABEL: Final = "y_fwd_5"
+_LEAST: Final = 60  # dates: of fewer the purge leaves little
 
 #: What each test does.
 TESTS: Final = {
@@ -173,8 +174,7 @@ def audit(
     run("other_symbols", alone,
         lambda: leaks.other_symbols(features, data, cross_sectional, seed))  # fmt: skip
     run("alone", alone, lambda: _alone(features, data, compares))
-    close = None if "close" in data else "the data have no close to make a label of"
-    run("training", close, lambda: _training(features, data, seed))
+    run("training", _untrainable(data), lambda: _training(features, data, seed))
     run("label_reach", None if declared else "no labels are named",
         lambda: _label_reach(compute, declared, data, cuts, seed))  # fmt: skip
     run("look_back", None if warmup is not None else "warmup= is not given",
@@ -240,6 +240,13 @@ def _alone(compute: Function, data: pd.DataFrame, compares: set[str]) -> list[Le
                 leak = Leak("alone", str(name), str(symbol), pd.Timestamp(date), None, detail)
                 result[str(name)] = leak
     return list(result.values())
+
+
+def _untrainable(data: pd.DataFrame) -> str | None:
+    if "close" not in data:
+        return "the data have no close to make a label of"
+    dates = data.index.get_level_values(-1).nunique()
+    return None if dates >= _LEAST else f"{dates} dates are too few to be split"
 
 
 def _training(compute: Function, data: pd.DataFrame, seed: int) -> list[Leak]:

@@ -153,6 +153,16 @@ def test_xs_columns_of_the_library() -> None:
     assert audit(rank, many(3, 360)).ok
 
 
+def test_short_and_bare_data() -> None:
+    short = audit(clean, FLAT.iloc[:40])
+    assert short.ok and short.skipped["training"] == "40 dates are too few to be split"
+    assert audit(clean, FLAT.iloc[:60]).tests[2] == "training"
+    bare = FLAT.rename(columns={"close": "price"})
+    report = audit(lambda frame: frame["price"].shift(-2) / frame["price"], bare)
+    assert report.skipped["training"] == "the data have no close to make a label of"
+    assert {leak.reach for leak in report} == {2}
+
+
 def test_errors() -> None:
     with pytest.raises(DataError, match="with the index it was given"):
         audit(lambda frame: frame["close"].dropna().iloc[5:], FLAT)
