@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,18 @@ def chains(shared_data: Path, make_bucket: Callable[..., str]) -> str:
     return make_bucket(objects)
 
 
-@contextmanager
-def loky() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _no_processes_left() -> Iterator[None]:
+    """They serve all tests here, except those that kill one."""
+    yield
     from joblib.externals.loky import get_reusable_executor
 
-    with joblib.parallel_config(backend="loky", n_jobs=2):
-        yield
     get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def loky() -> AbstractContextManager[Any]:
+    config: AbstractContextManager[Any] = joblib.parallel_config(backend="loky", n_jobs=2)
+    return config
 
 
 def threads() -> AbstractContextManager[Any]:
@@ -106,7 +111,7 @@ WAYS = [threads, loky, dask]
 
 def slowly(bars: pd.DataFrame) -> pd.DataFrame:
     """A feature that takes long enough to kill its worker at it."""
-    time.sleep(0.15)
+    time.sleep(0.1)
     return pd.DataFrame({"own": bars["close"] / bars["open"]}, index=bars.index)
 
 
@@ -236,13 +241,13 @@ class TestAKilledWorker:
         before = dask_workers()
         if way == "lazy":
             lazy = unified.get_feature_matrix(SYMBOLS, slowly, engine="dask", partition_symbols=2)
-            killing = kill_one(lambda: before, 0.7)
+            killing = kill_one(lambda: before, 0.5)
             found = lazy.compute().set_index("date", append=True)
         else:
             with loky() if way == "loky" else dask():
                 if way == "loky":
                     unified.get_feature_matrix(SYMBOLS[:2])  # the workers stand
-                killing = kill_one(loky_workers if way == "loky" else lambda: before, 0.7)
+                killing = kill_one(loky_workers if way == "loky" else lambda: before, 0.5)
                 found = unified.get_feature_matrix(SYMBOLS, slowly)
         killing.join()
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
