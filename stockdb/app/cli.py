@@ -230,6 +230,9 @@ def watch(
         chosen = interval if symbols else "options"
         with MinIODataIntegration() as minio:
             async with minio.watch(symbols, chosen, poll_seconds=poll_seconds) as updates:
+                if sys.stderr.isatty():
+                    what = ", ".join(symbols) if symbols else "the days of options"
+                    print(f"Watching {what}; Ctrl-C ends.", file=sys.stderr)
                 async for update in updates:
                     print(_as_line(update) if json_output else update, flush=True)
 

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from minio import Minio
 
@@ -71,6 +73,50 @@ class TestIngest:
         assert run("ingest")[0] == 2
         status, _, err = run("ingest", str(tmp_path / "empty"), "--dataset", "stonks")
         assert status in (0, 1) and "Traceback" not in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_killed_in_the_middle_nothing_is_torn_and_the_next_run_goes_on(
+    bucket: str, s3: Minio, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    days = pd.bdate_range("1990-01-01", periods=5000)
+    for number in range(40):
+        lines = (f"{day:%Y-%m-%d},{10 + number},{12 + number},9,11,100" for day in days)
+        text = "trade_date,Open,High,Low,Close,Volume\n" + "\n".join(lines) + "\n"
+        (folder / f"K{number:02d}.csv").write_text(text)
+    command = [sys.executable, "-m", "stockdb", "ingest", str(folder), "--accept-findings"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+    def held() -> dict[str, bytes]:
+        found = {}
+        for one in s3.list_objects(bucket, "stocks-2010-2025/K", recursive=True):
+            if len(name := (one.object_name or "").rpartition("/")[2]) == len("K00.csv"):
+                answer = s3.get_object(bucket, one.object_name or "")
+                found[name] = answer.data
+                answer.close()
+        return found
+
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    )
+    assert process.stdout is not None
+    for _ in range(10):
+        process.stdout.readline()
+    process.kill()
+    process.communicate(timeout=30)
+    time.sleep(0.2)  # the server notices, and drops what has not come whole
+    first = held()
+    assert 10 <= len(first) < 40
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=100
+    )
+    assert done.returncode == 0
+    assert f"{len(first)} current" in done.stdout and f"{40 - len(first)} written" in done.stdout
+    for name, data in {**first, **held()}.items():
+        assert data == (folder / name).read_bytes(), name
+    assert len(held()) == 40
 
 
 def test_watch_prints_a_line_for_each_update(bucket: str, s3: Minio, tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ class TestCtrlC:
         terminal.press("\x03")
         assert terminal.status() == 130
         assert time.monotonic() - began < 3.0
-        lines = [line for line in terminal.told.replace("^C", "").splitlines() if line.strip()]
+        told = terminal.told.replace("^C", "").replace("Watching AAPL; Ctrl-C ends.", "")
+        lines = [line for line in told.splitlines() if line.strip()]
         assert len(lines) == 1 and lines[0].startswith("Interrupted"), terminal.told
 
     def test_while_it_still_loads(self, stalled: Origin, tmp_path: Path) -> None:
