@@ -143,30 +143,44 @@ def revalue(
     numpy.ndarray
         Dollars; NaN where the implied volatility is.
     """
-    spot = positions["spot"].to_numpy(np.float64) * (1.0 + spot_move)
+    moves = np.array([spot_move]), np.array([vol_move])
+    return np.asarray(_values(positions, *moves, days, rate_move, yield_move)[0])
+
+
+def _values(
+    positions: pd.DataFrame,
+    spot_moves: Floats,
+    vol_moves: Floats,
+    days: float,
+    rate_move: float = 0.0,
+    yield_move: float = 0.0,
+) -> Floats:
+    """Value positions under many moves at once, shape (moves, positions): pricing likes company."""
+    spot = positions["spot"].to_numpy(np.float64) * (1.0 + spot_moves[:, None])
     size = (positions["quantity"] * positions["multiplier"]).to_numpy(np.float64)
     value = spot.copy()  # of stock
     option = (positions["type"] != "stock").to_numpy(bool)
     if option.any():
         part = positions[option]
+        stock = spot[:, option]
         strike = part["strike"].to_numpy(np.float64)
         sign = np.where((part["type"] == "call").to_numpy(bool), 1.0, -1.0)
         left = (part["dte"].to_numpy(np.float64) - days) / 365.0
-        worth = np.maximum(sign * (spot[option] - strike), 0.0)
+        worth = np.maximum(sign * (stock - strike), 0.0)
         alive = left > 0.0
         if alive.any():
             live = part[alive]
-            worth[alive] = price(
-                np.maximum(spot[option][alive], 1e-8),
+            worth[:, alive] = price(
+                np.maximum(stock[:, alive], 1e-8),
                 strike[alive],
                 left[alive],
                 live["rate"].to_numpy(np.float64) + rate_move,
                 live["q"].to_numpy(np.float64) + yield_move,
-                np.maximum(live["iv"].to_numpy(np.float64) + vol_move, 0.01),
+                np.maximum(live["iv"].to_numpy(np.float64) + vol_moves[:, None], 0.01),
                 live["type"].to_numpy(object),
                 np.where(live["american"].to_numpy(bool), "american", "european"),
             )
-        value[option] = worth
+        value[:, option] = worth
     return np.asarray(value * size)
 
 
@@ -289,16 +303,14 @@ def _scenarios(
 ) -> pd.DataFrame:
     priced = held[held["priced"]]
     now = float(revalue(priced).sum())
-    rows = {
-        (day, vol): [
-            float(revalue(priced, spot_move=spot, vol_move=vol, days=day).sum()) - now
-            for spot in spots
-        ]
-        for day in days
-        for vol in vols
-    }
-    index = pd.MultiIndex.from_tuples(rows, names=["days", "vol_move"])
-    return pd.DataFrame(list(rows.values()), index=index, columns=pd.Index(spots, name="spot_move"))
+    every_vol, every_spot = (grid.ravel() for grid in np.meshgrid(vols, spots, indexing="ij"))
+    blocks = []
+    for day in days:
+        values = _values(priced, every_spot, every_vol, day).sum(axis=1) - now
+        blocks.append(values.reshape(len(vols), len(spots)))
+    index = pd.MultiIndex.from_product([days, vols], names=["days", "vol_move"])
+    columns = pd.Index(spots, name="spot_move")
+    return pd.DataFrame(np.concatenate(blocks), index=index, columns=columns)
 
 
 def _concentration(held: pd.DataFrame) -> dict[str, Any]:
