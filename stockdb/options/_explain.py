@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-__all__ = ["REASONS", "leg_text", "sentence"]
+__all__ = ["REASONS", "doubt", "leg_text", "sentence"]
 
 #: Why the package pays, one sentence a kind.
 REASONS: Final = {
@@ -78,3 +78,12 @@ def sentence(kind: str, symbol: str, legs: list[dict[str, object]], edge: float)
     gain = f"{edge * 100:,.2f} dollars a package"
     left = f"By the model {gain} are in it" if modelled else f"At least {gain} are left"
     return f"{symbol}: {trade}. {REASONS[kind]} {_HOW[kind]} {left} after fees."
+
+
+def doubt(named: list[str], suspects: int) -> str:
+    """Say what speaks against a package; nothing where nothing does."""
+    if named:
+        return (
+            f" Check first: the quote of {' and '.join(named)} contradicts the rest of the chain."
+        )
+    return " Check first: this chain was not quoted at one moment." if suspects else ""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stockdb.options._explain import sentence
+from stockdb.options._explain import doubt, sentence
 from stockdb.options._packages import BUY, NOISE, SELL, STOCK, Found, Terms, leg_prices, per_share
 from stockdb.options.quotes import Bools, Floats, Ints, Quotes
 from stockdb.options.suspects import Suspects
@@ -52,6 +52,7 @@ def rows_of(found: Found, quotes: Quotes, terms: Terms, suspects: Suspects) -> p
     european = quotes.european[at[np.arange(len(found)), options.argmax(axis=1)]]
     dividend = _largest_dividend(found, quotes, terms, options, at, european)
     legs = _legs(found, quotes, terms, dte)
+    names = _names(found, quotes, suspects)
     flags = _flags(found, quotes, options, at, unknown, capacity, annualised, suspects)
     return pd.DataFrame(
         {
@@ -73,14 +74,14 @@ def rows_of(found: Found, quotes: Quotes, terms: Terms, suspects: Suspects) -> p
             "survives_one_tick": edge - _one_tick(found, quotes, options, at) > NOISE,
             "flags": _objects(flags),
             "suspect_count": marked,
-            "suspects": _objects(_names(found, quotes, suspects)),
+            "suspects": _objects(names),
             "largest_dividend": dividend,
             "disclosures": _objects(
                 _disclosures(found, terms, dividend, european, _earned(found, quotes, debit, dte))
             ),
             "explanation": [
-                sentence(found.kind, quotes.symbol, row, gain)
-                for row, gain in zip(legs, edge, strict=True)
+                sentence(found.kind, quotes.symbol, row, gain) + doubt(named, count)
+                for row, gain, named, count in zip(legs, edge, names, marked, strict=True)
             ],
             "growth": growth,
         }
@@ -268,9 +269,9 @@ def _disclosures(
         always.append("The lender of the stock may recall it, or charge more.")
     if found.klass == "conditional" and found.kind not in _SHORT_STOCK:
         always.append("Counts on dividends that are not declared yet.")
-    if found.kind in ("conversion", "call_floor", "put_floor", "reversal") and (
-        terms.dividends is not None and terms.dividends.amounts
-    ):
+    waits = found.klass != "riskless" or found.kind == "conversion"
+    counted = found.kind in ("conversion", "call_floor", "put_floor", "reversal") and waits
+    if counted and terms.dividends is not None and terms.dividends.amounts:
         always.append("Rests on the dividends given being paid as given.")
     if found.kind == "short_box" and found.klass == "statistical":
         always.append("Either sold option may be assigned early, which costs the interest.")

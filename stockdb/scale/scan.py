@@ -49,7 +49,7 @@ _ARBITRAGE: Final = (
 
 @dataclass(frozen=True)
 class ScanResult(Mapping[str, pd.DataFrame]):
-    """What each search found over all underlyings.
+    """What each search found over all underlyings; ``result["calendar"]``, ``result["KO"]``.
 
     Attributes
     ----------
@@ -69,7 +69,15 @@ class ScanResult(Mapping[str, pd.DataFrame]):
     notes: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        return self.frames[name]
+        """Rows of a search; of a symbol those of the first search, or its error."""
+        if name in self.frames:
+            return self.frames[name]
+        if name in self.errors:
+            raise self.errors[name]
+        if name not in self.searched:
+            raise KeyError(name)
+        first = self.to_frame()
+        return first[first["symbol"] == name].reset_index(drop=True)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.frames)

@@ -127,6 +127,11 @@ class TestScan:
         one = leaps.find_arbitrage_opportunities("KO", MIXED, rate=0.04)
         mine = frame[frame["symbol"] == "KO"].reset_index(drop=True)
         pd.testing.assert_series_equal(one["profit"], mine["profit"])
+        pd.testing.assert_frame_equal(found["KO"], mine)
+        with pytest.raises(SymbolNotFoundError):
+            found["NOPE"]
+        with pytest.raises(KeyError):
+            found["AAPL"]  # was not asked for
         with pytest.raises(SymbolNotFoundError):
             leaps.scan(["KO", "NOPE"], MIXED, strict=True)
 

@@ -243,6 +243,12 @@ class TestPlanted:
         )
         assert (row["kind"], row["class"]) == ("put_floor", "riskless")
         assert row["edge"] == pytest.approx(120 - 100 - 19 - 0.0065, abs=1e-12)
+        assert row["disclosures"] == []  # all is done at once
+        assert row["explanation"] == (
+            "ABC: buy 100 shares at 100.00, buy 2027-01-05 120 put at 19.00. The put costs less "
+            "than exercising it with the bought stock brings. Exercise the put with the stock. "
+            "At least 99.35 dollars a package are left after fees."
+        )
 
     def test_call_cap(self) -> None:
         row = only(find_arbitrage(chain([quote("call", 1, 100.5, 101)]), terms_of(stock_ask=100.0)))
@@ -481,6 +487,11 @@ class TestSuspects:
         assert set(frame["class"]) == {"suspect"}
         assert {name for names in frame["suspects"] for name in names} == {stale["contract"]}
         assert (frame["suspect_count"] == 1).all()
+        assert (
+            frame["explanation"]
+            .str.contains(f"Check first: the quote of {stale['contract']}")
+            .all()
+        )
         assert (frame["edge"] > 0).all()  # they keep their numbers
         assert find_arbitrage(chain(quotes), include_suspect=False).empty
         named = suspect_quotes(chain(quotes))
