@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stockdb.errors import ConfigurationError, DataError
-from stockdb.options.arbitrage import find_arbitrage, suspect_quotes, terms_of
+from stockdb.options.arbitrage import find_arbitrage, terms_of
 from tests.unit.options.quoted import DAY, LATER, YEAR, chain, quote
 
 RISKLESS = {"riskless", "riskless_declared"}
@@ -461,49 +461,3 @@ class TestInputs:
         frame = chain([quote("call", 100, 9.0, 9.1), quote("call", 105, 6.0, 6.1, symbol="DEF")])
         with pytest.raises(DataError, match="more than one underlying"):
             find_arbitrage(frame)
-
-
-def smooth(count: int = 21) -> list[dict[str, Any]]:
-    """Calls of strikes 50, 55 ... that fall convexly, with ten cents of spread."""
-    prices = [(150 - strike) ** 2 / 200 for strike in range(50, 50 + 5 * count, 5)]
-    return [
-        quote("call", 50 + 5 * i, price + 1.0 - 0.05, price + 1.0 + 0.05)
-        for i, price in enumerate(prices)
-    ]
-
-
-class TestSuspects:
-    def test_a_smooth_chain_has_none(self) -> None:
-        frame = find_arbitrage(chain(smooth()))
-        assert frame.empty
-        assert frame.attrs["stockdb"]["suspect_quotes"] == 0
-
-    def test_a_stale_quote_is_named_and_its_rows_are_suspect(self) -> None:
-        quotes = smooth()
-        stale = quotes[10]  # strike 100, worth 13.5
-        stale["bid"], stale["ask"] = 33.45, 33.55
-        frame = find_arbitrage(chain(quotes))
-        assert len(frame) > 10
-        assert set(frame["class"]) == {"suspect"}
-        assert {name for names in frame["suspects"] for name in names} == {stale["contract"]}
-        assert (frame["suspect_count"] == 1).all()
-        assert (
-            frame["explanation"]
-            .str.contains(f"Check first: the quote of {stale['contract']}")
-            .all()
-        )
-        assert (frame["edge"] > 0).all()  # they keep their numbers
-        assert find_arbitrage(chain(quotes), include_suspect=False).empty
-        named = suspect_quotes(chain(quotes))
-        assert list(named["contract"]) == [stale["contract"]]
-        # above what the calls beside it allow by its bid less their chord: 33.45 - 13.625
-        assert named["distance"].iloc[0] == pytest.approx(33.45 - (16.125 + 11.125) / 2)
-
-    def test_others_rank_above_them(self) -> None:
-        quotes = smooth()
-        quotes[10]["bid"], quotes[10]["ask"] = 33.45, 33.55
-        quotes.append(quote("put", 50, 50.05, 50.5))  # for more than its strike: not much
-        frame = find_arbitrage(chain(quotes))
-        assert frame["kind"].iloc[0] == "put_cap"
-        assert frame["class"].iloc[0] == "riskless"
-        assert frame["annualised"].iloc[0] < frame["annualised"].iloc[1]
