@@ -21,6 +21,7 @@ from stockdb.options.calendars import (
 )
 from stockdb.options.chain import enrich
 from stockdb.options.market import DividendSchedule
+from stockdb.options.pictures import payoff_curve
 from stockdb.options.synthetics import SyntheticRules, synthetic_positions
 from stockdb.options.volatility import VolatilityRules, realised_vol, volatility_trades
 
@@ -341,3 +342,19 @@ def test_rows_on_suspect_quotes_come_last(shared_data: Path) -> None:
     flags = found["flags"].map(lambda names: "suspect_quote" in names).to_numpy()
     assert 0 < flags.sum() < len(flags)
     assert not flags[: len(flags) - flags.sum()].any()
+
+
+def test_the_odds_of_a_calendar_by_drawing_stocks(book: Book) -> None:
+    """Each draw is priced on its own, where the search prices a grid and interpolates."""
+    row = calendar_spreads(book).iloc[0]
+    table = book.at_the_money()
+    days = row["dte"]
+    sigma, forward, years = table.loc[days, "iv"], table.loc[days, "forward"], days / 365
+    z = np.random.default_rng(11).standard_normal(2000)
+    z = np.concatenate([z, -z])
+    stock = forward * np.exp(sigma * math.sqrt(years) * z - sigma**2 * years / 2)
+    gain = payoff_curve(row, stock, days) / 100
+    assert row["probability_of_profit"] == pytest.approx((gain > 0).mean(), abs=0.02)
+    paid = row["net_debit"]
+    mean = (gain + paid).mean() * math.exp(-RATE * years) - paid
+    assert row["expected_value"] == pytest.approx(mean, abs=4 * gain.std() / math.sqrt(len(z)))
