@@ -165,10 +165,10 @@ def _why_empty(frame: pd.DataFrame, enriched: pd.DataFrame, note: dict[str, Any]
     reasons = enriched["reason"].value_counts()
     if not (enriched["reason"] == "").any() and len(reasons):
         return f"no quote has an implied volatility: {reasons.index[0]}"
-    rejected = note.get("rejected")
-    if rejected:
+    rejected = note.get("rejected") or {}
+    if rejected.get("pairs", rejected.get("structures", 0)):
         return "every candidate breaks a rule; see 'rejected' for how many break which"
-    return "no option fits the rules"
+    return "no options of the expirations, deltas or strikes asked for are quoted"
 
 
 def closes_before(

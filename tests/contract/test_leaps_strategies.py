@@ -96,6 +96,14 @@ def test_without_a_rate_the_reason_is_given(
     assert len(bare.find_calendar_spreads("AAPL", rate="implied"))
 
 
+def test_why_nothing_is_found(leaps: LEAPSDataIntegration) -> None:
+    strict = leaps.find_diagonal_spreads("AAPL").attrs["stockdb"]
+    assert "breaks a rule" in strict["empty_reason"]
+    assert strict["rejected"]["pairs"] > 0
+    none = leaps.find_diagonal_spreads("AAPL", long_days=(2000, None)).attrs["stockdb"]
+    assert "quoted" in none["empty_reason"]
+
+
 def test_wrong_names_and_symbols(leaps: LEAPSDataIntegration) -> None:
     with pytest.raises(ConfigurationError, match="stockbid"):
         leaps.find_calendar_spreads("AAPL", stockbid=1.0)
