@@ -60,6 +60,7 @@ def arbitrage_on(
     dividends: Any,
     fees_per_contract: float | None,
     borrow_rate: float,
+    futures: Any = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Look for arbitrage in a chain that was read, with the bucket's rates and dividends."""
@@ -79,6 +80,7 @@ def arbitrage_on(
         known_until=market.known_until,
         fees_per_contract=fees,
         borrow_rate=borrow_rate,
+        futures=futures,
     )
     if options.get("include_statistical"):
         middle = None

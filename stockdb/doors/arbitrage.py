@@ -63,6 +63,7 @@ class ArbitrageMethods:
         dividends: Any = None,
         fees_per_contract: float | None = None,
         borrow_rate: float = 0.0,
+        futures: Any = None,
         include_statistical: bool = False,
         include_suspect: bool = True,
         min_days: int | None = None,
@@ -97,6 +98,8 @@ class ArbitrageMethods:
             Dollars; by default as LEAPS_CONFIG says (0.65).
         borrow_rate : float
             Yearly fee for borrowed stock, as a fraction of its price.
+        futures : mapping expiration -> (bid, ask), optional
+            Of options on VIX, which follow the future of their own expiration, not the index.
         include_statistical : bool
             Also rows that are no arbitrage, labelled so: short boxes of American options,
             synthetic stock off its fair price, options off the smile of their neighbours, and
@@ -143,6 +146,7 @@ class ArbitrageMethods:
             dividends=dividends,
             fees_per_contract=fees_per_contract,
             borrow_rate=borrow_rate,
+            futures=futures,
             include_statistical=include_statistical,
             include_suspect=include_suspect,
             tick=tick,

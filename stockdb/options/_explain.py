@@ -25,6 +25,10 @@ REASONS: Final = {
     "is worth today exceeds what they cost.",
     "reversal": "Stock and put sold and call bought cost the strike at last; they bring in more "
     "than it and the dividends are worth today.",
+    "future_conversion": "Future and put bought and call sold deliver the strike at expiration; "
+    "what is gained over the future's price exceeds what the options cost.",
+    "future_reversal": "Future and put sold and call bought take the strike at expiration; what is "
+    "gained over it exceeds what the options cost.",
     "call_floor": "The call costs less than exercising it against the sold stock brings.",
     "put_floor": "The put costs less than exercising it with the bought stock brings.",
     "call_cap": "The call brings more than the stock itself costs.",
@@ -49,6 +53,8 @@ _HOW: Final = {
     "conversion": "Hold to expiration, or deliver the stock when assigned.",
     "reversal": "Hold to expiration, or take the stock when assigned; the short stock must stay "
     "borrowed.",
+    "future_conversion": "Hold to expiration, and settle the future's gains and losses each day.",
+    "future_reversal": "Hold to expiration, and settle the future's gains and losses each day.",
     "call_floor": "Exercise the call and deliver the stock.",
     "put_floor": "Exercise the put with the stock.",
     "call_cap": "Keep the stock to deliver it when assigned.",
@@ -67,6 +73,8 @@ def leg_text(leg: dict[str, object]) -> str:
     count = "" if leg["ratio"] == 1 else f"{leg['ratio']} x "
     if leg["type"] == "stock":
         return f"{leg['side']} {count}100 shares at {leg['fill']:.2f}"
+    if leg["type"] == "future":
+        return f"{leg['side']} {count}future at {leg['fill']:.2f}"
     day = pd.Timestamp(leg["expiration"]).date()  # type: ignore[arg-type]
     return f"{leg['side']} {count}{day} {leg['strike']:g} {leg['type']} at {leg['fill']:.2f}"
 

@@ -40,6 +40,8 @@ class Terms:
         Dollars a contract.
     borrow_rate : float
         Yearly fee for borrowed stock, as a fraction of the stock's price.
+    futures : tuple of (datetime.date, float, float)
+        Expiration, bid and ask of the futures that options without a spot follow.
     implied_spot : bool
         The stock's price was implied by the chain: nothing that uses it is riskless.
     """
@@ -52,6 +54,7 @@ class Terms:
     known_until: dt.date | None = None
     fee: float = 0.65
     borrow_rate: float = 0.0
+    futures: tuple[tuple[dt.date, float, float], ...] = ()
     implied_spot: bool = False
 
     def knows_dividends(self, expiration: dt.date) -> bool:
@@ -59,6 +62,11 @@ class Terms:
         if self.dividends is None:
             return False
         return self.known_until is None or expiration <= self.known_until
+
+    def future(self, expiration: dt.date) -> tuple[float, float] | None:
+        """Bid and ask of the future of an expiration."""
+        found = [(bid, ask) for day, bid, ask in self.futures if day == expiration]
+        return found[0] if found else None
 
     def discount(self, years: Floats) -> Floats:
         """Discount factors; ones without a curve, a bound as long as rates are not negative."""

@@ -23,7 +23,7 @@ from stockdb.options._packages import (
 )
 from stockdb.options.quotes import Bools, Floats, Ints, Quotes
 
-__all__ = ["NO_SPOT", "box_tests", "parity_tests", "stock_tests"]
+__all__ = ["NO_SPOT", "box_tests", "future_tests", "parity_tests", "stock_tests"]
 
 #: Roots whose index nobody can hold: their options follow futures (Cboe, "VIX options").
 NO_SPOT: Final = ("VIX", "VIXW")
@@ -143,6 +143,36 @@ def parity_tests(quotes: Quotes, terms: Terms) -> list[Found]:
             legs, sides = [stock, puts, calls], (SELL, SELL, BUY)
             klass = _class(terms, "conditional")
             found.append(package("reversal", legs, sides, -most - borrow, klass=klass))
+    return _positive(found, quotes, terms)
+
+
+def future_tests(quotes: Quotes, terms: Terms) -> list[Found]:
+    """Conversions and reversals of options on VIX, against the future of their own expiration.
+
+    Notes
+    -----
+    C - P = e^(-rT) (F - K): a future costs nothing to enter, so that put and future bought and
+    call sold pay K - F at expiration.
+    """
+    call, put = pairs_of_strikes(quotes)
+    mine = np.isin(quotes.root[call].astype(str), NO_SPOT)
+    call, put = call[mine], put[mine]
+    if terms.curve is None or not terms.futures or not len(call):
+        return []
+    found = []
+    for block in _blocks(quotes, call):
+        calls, puts = call[block], put[block]
+        future = terms.future(quotes.expiration[calls[0]].item())
+        if future is None:
+            continue
+        factor = float(terms.discount(quotes.years[calls[:1]])[0])
+        bid, ask = future
+        strike = quotes.strike[calls]
+        for kind, sides, worth in (
+            ("future_conversion", (BUY, SELL), strike - ask),
+            ("future_reversal", (SELL, BUY), bid - strike),
+        ):
+            found.append(package(kind, [puts, calls], sides, factor * worth))
     return _positive(found, quotes, terms)
 
 

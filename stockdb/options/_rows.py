@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 _WIDTH_OWED: Final = ("slope", "short_box")
 _SHORT_STOCK: Final = ("reversal", "call_floor")
+_LOCKED: Final = ("conversion", "reversal", "long_box", "short_box")
 _NAKED: Final = ("synthetic_long", "synthetic_short", "iv_outlier_dear")
 _MARGIN_OF_NAKED: Final = 0.2  # Regulation T, of the stock; here of the strike
 _MARGIN_OF_SHORT_STOCK: Final = 0.5  # Regulation T, beyond the proceeds
@@ -189,7 +191,25 @@ def _legs(found: Found, quotes: Quotes, terms: Terms, dte: Ints) -> list[list[di
                 interest, volume in zip(ratios, *fields, strict=True)
             ]
         )  # fmt: skip
+    if found.kind.startswith("future_"):
+        word = "buy" if found.kind == "future_conversion" else "sell"
+        days = quotes.expiration[found.legs[:, 0]].tolist()
+        columns.insert(0, [_future_leg(quotes, terms, word, day) for day in days])
     return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _future_leg(quotes: Quotes, terms: Terms, side: str, day: dt.date) -> dict[str, Any]:
+    bid, ask = terms.future(day) or (float("nan"), float("nan"))
+    leg = _stock_leg(quotes, terms, side, 1, ask if side == "buy" else bid)
+    days = (day - quotes.quote_date).days
+    return {
+        **leg,
+        "type": "future",
+        "expiration": pd.Timestamp(day).as_unit("ns"),
+        "dte": days,
+        "bid": bid,
+        "ask": ask,
+    }
 
 
 def _stock_leg(
@@ -260,7 +280,7 @@ def _disclosures(
 ) -> list[list[str]]:
     """Name what the guarantee leaves out, a list of sentences a row."""
     always: list[str] = []
-    if found.kind in ("conversion", "reversal", "long_box", "short_box") or found.klass in (
+    if found.kind in (*_LOCKED, "future_conversion", "future_reversal") or found.klass in (
         "riskless_declared",
         "conditional",
     ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.options._butterflies import butterfly_tests, call_rays
 from stockdb.options._packages import Found, Terms
-from stockdb.options._parity import NO_SPOT, box_tests, parity_tests, stock_tests
+from stockdb.options._parity import NO_SPOT, box_tests, future_tests, parity_tests, stock_tests
 from stockdb.options._rows import COLUMNS, rows_of
 from stockdb.options._statistical import NEEDS, statistical_tests, with_implied_spot
 from stockdb.options._verticals import put_rays, two_option_pairs, two_option_tests
@@ -33,6 +34,7 @@ _NO_STOCK: Final = "no bid and ask of the stock from the same moment; give stock
 _NO_DIVIDENDS: Final = "dividends are unknown; give dividends (empty for none)"
 _DIVIDENDS_END: Final = "the table of dividends ends {}: not run for later expirations"
 _EUROPEAN: Final = "needs early exercise, which European options do not have"
+_NO_FUTURES: Final = "no quotes of the futures are known; give futures={expiration: (bid, ask)}"
 _NO_UNDERLYING: Final = "options on VIX follow futures of their own; nobody can hold the index"
 
 
@@ -46,6 +48,7 @@ def terms_of(
     known_until: DateLike | None = None,
     fees_per_contract: float = 0.65,
     borrow_rate: float = 0.0,
+    futures: Mapping[DateLike, tuple[float, float]] | None = None,
 ) -> Terms:
     """Check what a caller says about the market around a chain.
 
@@ -76,7 +79,18 @@ def terms_of(
         known_until=None if known_until is None else parse_date(known_until, "known_until"),
         fee=float(fees_per_contract),
         borrow_rate=float(borrow_rate),
+        futures=tuple(_future(day, quote) for day, quote in (futures or {}).items()),
     )
+
+
+def _future(day: DateLike, quote: tuple[float, float]) -> tuple[dt.date, float, float]:
+    bid, ask = (float(price) for price in quote)
+    if not 0.0 < bid <= ask:
+        raise ConfigurationError(
+            f"The future of {day} has the bid {bid:g} and the ask {ask:g}.",
+            remedy="Give futures={expiration: (bid, ask)} of the moment of the chain.",
+        )
+    return parse_date(day, "futures"), bid, ask
 
 
 def find_arbitrage(
@@ -223,6 +237,7 @@ def _all_tests(
     yield from box_tests(quotes, terms, most, american_short=statistical)
     yield from parity_tests(quotes, terms)
     yield from stock_tests(quotes, terms)
+    yield from future_tests(quotes, terms)
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
@@ -277,6 +292,10 @@ def _skipped(
         missing.append((early, _EUROPEAN))
     if np.isin(quotes.root.astype(str), NO_SPOT).any():
         missing.append((("conversion", "reversal"), _NO_UNDERLYING))
+        if not terms.futures:
+            missing.append((("future_conversion", "future_reversal"), _NO_FUTURES))
+        elif terms.curve is None:
+            missing.append((("future_conversion", "future_reversal"), _NO_RATE))
     if len(quotes) and not quotes.european.all():
         missing.append((("short_box",), "American options may be assigned early: never riskless"))
     if statistical and not (set(NEEDS) <= set(chain.columns) and chain["iv"].notna().any()):

@@ -63,6 +63,9 @@ def payoff_curve(
         if leg["type"] == "stock":
             total += sign * stock
             continue
+        if leg["type"] == "future":  # nothing is paid for it
+            total += sign * (stock - leg["fill"])
+            continue
         direction = 1.0 if leg["type"] == "call" else -1.0
         left = (leg["dte"] - days) / 365.0
         if left <= 0.0 or floor:
@@ -99,7 +102,7 @@ def plot_payoff(
     DataError
         The row has no legs.
     """
-    options = [leg for leg in candidate["legs"] if leg["type"] != "stock"]
+    options = [leg for leg in candidate["legs"] if leg["type"] in ("call", "put")]
     if not options:
         raise DataError("The candidate has no option leg.", remedy="Give a row of a search.")
     strikes = sorted({float(leg["strike"]) for leg in options})
@@ -168,6 +171,8 @@ def _title(candidate: Mapping[str, Any] | pd.Series) -> str:
         count = "" if leg["ratio"] == 1 else f"{leg['ratio']} x "
         if leg["type"] == "stock":
             what = "100 shares"
+        elif leg["type"] == "future":
+            what = "future"
         else:
             what = f"{pd.Timestamp(leg['expiration']):%d %b %Y} {leg['strike']:g} {leg['type']}"
         lines.append(f"{leg['side']} {count}{what} at {leg['fill']:,.2f}")

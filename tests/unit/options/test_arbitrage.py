@@ -346,6 +346,28 @@ class TestStyles:
         reasons = {item["test"]: item["reason"] for item in frame.attrs["stockdb"]["skipped"]}
         assert "future" in reasons["conversion"]
 
+    def test_vix_against_its_own_future(self) -> None:
+        quotes = [
+            quote("call", 20, 3.0, 3.1, root="VIX", style="E"),
+            quote("put", 20, 1.0, 1.1, root="VIX", style="E"),
+        ]
+        terms = terms_of(rate=0.05, futures={YEAR: (20.9, 21.0)})
+        row = only(find_arbitrage(chain(quotes), terms))
+        assert (row["kind"], row["class"]) == ("future_conversion", "riskless")
+        assert legs(row) == [
+            ("buy", 1, "future", pytest.approx(math.nan, nan_ok=True)),
+            ("buy", 1, "put", 20),
+            ("sell", 1, "call", 20),
+        ]
+        # 3.0 - 1.1 now, 20 - 21 at expiration
+        assert row["edge"] == pytest.approx(1.9 - math.exp(-0.05) - 0.013, abs=1e-12)
+        other = terms_of(rate=0.05, futures={YEAR: (23.0, 23.1)})
+        row = only(find_arbitrage(chain(quotes), other))
+        assert row["kind"] == "future_reversal"
+        # 1.0 - 3.1 now, 23 - 20 at expiration
+        assert row["edge"] == pytest.approx(3 * math.exp(-0.05) - 2.1 - 0.013, abs=1e-12)
+        assert find_arbitrage(chain(quotes), terms_of(rate=0.05, futures={LATER: (23, 23)})).empty
+
     def test_european_conversion_waits_for_expiry(self) -> None:
         quotes = [quote("call", 100, 12.0, 12.2, style="E"), quote("put", 100, 6.8, 7.0, style="E")]
         terms = terms_of(stock_bid=99.9, stock_ask=100.0, rate=0.04, dividends={"2026-06-01": 4.0})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stockdb.errors import DataError
-from stockdb.options.arbitrage import find_arbitrage
+from stockdb.options.arbitrage import find_arbitrage, terms_of
 from stockdb.options.book import book_of
 from stockdb.options.calendars import CalendarRules, calendar_spreads
 from stockdb.options.chain import enrich
@@ -71,6 +71,17 @@ def test_a_row_without_volatilities_shows_what_is_certain() -> None:
     (line,) = [item for item in axes.get_lines() if "at least" in str(item.get_label())]
     assert np.asarray(line.get_ydata()) == pytest.approx(40.0)  # the credit, whatever happens
     assert "now" not in [item.get_label() for item in axes.get_lines()]
+
+
+def test_a_future_is_settled_not_paid_for() -> None:
+    quotes = [
+        quote("call", 20, 3.0, 3.1, root="VIX", style="E"),
+        quote("put", 20, 1.0, 1.1, root="VIX", style="E"),
+    ]
+    row = find_arbitrage(chain(quotes), terms_of(rate=0.05, futures={YEAR: (20.9, 21.0)})).iloc[0]
+    # 1.90 now and 20 - 21 at expiration, wherever the index is
+    assert payoff_curve(row, [5.0, 20.0, 60.0], row["dte"]) == pytest.approx([90.0] * 3)
+    assert "buy future at 21.00" in plot_payoff(row).axes[0].get_title(loc="left")
 
 
 def test_no_legs_is_an_error() -> None:
