@@ -194,6 +194,6 @@ class PortfolioMethods:
         matplotlib.figure.Figure
             Needs matplotlib; nothing is shown or saved.
         """
-        from stockdb.options.pictures import plot_scenarios
+        from stockdb.options.plots import plot_scenarios
 
         return plot_scenarios(portfolio, days)

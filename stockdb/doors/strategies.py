@@ -271,6 +271,6 @@ class StrategyMethods:
         matplotlib.figure.Figure
             Needs matplotlib; nothing is shown or saved.
         """
-        from stockdb.options.pictures import plot_payoff
+        from stockdb.options.plots import plot_payoff
 
         return plot_payoff(candidate, spot=spot)

@@ -21,7 +21,7 @@ from stockdb.options.calendars import (
 )
 from stockdb.options.chain import enrich
 from stockdb.options.market import DividendSchedule
-from stockdb.options.pictures import payoff_curve
+from stockdb.options.plots import payoff_curve
 from stockdb.options.synthetics import SyntheticRules, synthetic_positions
 from stockdb.options.volatility import VolatilityRules, realised_vol, volatility_trades
 

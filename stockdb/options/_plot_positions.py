@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stockdb.errors import DataError
-from stockdb.options.plots import new_figure
+from stockdb.options._plot_volatility import new_figure
 from stockdb.options.portfolio import Portfolio
 from stockdb.options.pricing import price
 from stockdb.options.quotes import Floats

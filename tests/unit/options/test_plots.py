@@ -11,7 +11,7 @@ from stockdb.options.arbitrage import find_arbitrage, terms_of
 from stockdb.options.book import book_of
 from stockdb.options.calendars import CalendarRules, calendar_spreads
 from stockdb.options.chain import enrich
-from stockdb.options.pictures import payoff_curve, plot_payoff, plot_scenarios
+from stockdb.options.plots import payoff_curve, plot_payoff, plot_scenarios
 from stockdb.options.portfolio import analyze
 from stockdb.options.volatility import VolatilityRules, volatility_trades
 from tests.answers.test_portfolio import HELD
