@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -39,7 +40,8 @@ class Background:
     def __init__(self, workers: int) -> None:
         self._workers = {False: workers, True: _WIDE}
         self._lock = threading.Lock()
-        self._pools: dict[bool, ThreadPoolExecutor] = {}
+        #: By process, too: a forked child has none of the threads.
+        self._pools: dict[tuple[int, bool], ThreadPoolExecutor] = {}
         self._lasting: weakref.WeakSet[Any] = weakref.WeakSet()
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -69,8 +71,9 @@ class Background:
             thing.abandon()
         with self._lock:
             pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+        for (process, _), pool in pools.items():
+            if process == os.getpid():
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, wide: bool, call: Callable[[], T]) -> T:
         scope = Scope()
@@ -80,9 +83,10 @@ class Background:
                 return call()
 
         with self._lock:
-            pool = self._pools.get(wide)
+            here = os.getpid(), wide
+            pool = self._pools.get(here)
             if pool is None:
-                pool = self._pools[wide] = ThreadPoolExecutor(
+                pool = self._pools[here] = ThreadPoolExecutor(
                     self._workers[wide], thread_name_prefix="stockdb-async"
                 )
             future = pool.submit(work)

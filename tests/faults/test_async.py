@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,6 +98,27 @@ class TestSame:
         minio = client()
         for _ in range(2):
             assert len(asyncio.run(minio.get_historical_data_async("S000"))) == 3
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+    def test_in_a_forked_child(self, origin: Origin, client: Client) -> None:
+        """It has none of the parent's threads, and does not wait for them."""
+        origin.put(key("S000"), bars(0))
+        minio = client()
+        asyncio.run(minio.get_historical_data_async("S000"))
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                frame = asyncio.run(minio.get_historical_data_async("S000", offline=True))
+                minio.close()
+                status = 0 if len(frame) == 3 else 2
+            finally:
+                os._exit(status)
+        ending = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        in_time = settled(lambda: os.waitid(os.P_PID, child, ending) is not None)
+        os.kill(child, signal.SIGKILL)  # where it still waits
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and in_time
+        assert len(asyncio.run(minio.get_historical_data_async("S000"))) == 3
 
 
 class TestCancelled:
