@@ -29,6 +29,7 @@ from tests.contract.memory import MemoryServer, MemoryStore
 Store = ObjectStore | MemoryStore
 ROOT = Path(__file__).parents[2]
 NO_MINIO = "no genuine MinIO: run `make minio`"
+NUMBERS = itertools.count()  # of buckets: the moto servers of one process share theirs
 
 
 class Site:
@@ -56,7 +57,6 @@ class Site:
         self.name, self.endpoint, self.lacks = name, endpoint, frozenset(lacks.split())
         self._access_key, self._secret_key, self._folder = access_key, secret_key, folder
         self._stores: list[ObjectStore] = []
-        self._numbers = itertools.count()
         self._pool = urllib3.PoolManager(maxsize=8)
         self.admin = Minio(
             endpoint.removeprefix("http://"),
@@ -82,7 +82,7 @@ class Site:
 
     def new_store(self, **settings: Any) -> Store:
         """A store on a bucket of its own."""
-        made = self.store(f"contract-{os.getpid()}-{next(self._numbers)}", **settings)
+        made = self.store(f"contract-{os.getpid()}-{next(NUMBERS)}", **settings)
         made.make_bucket()
         return made
 
@@ -129,13 +129,12 @@ class MemorySite:
 
     def __init__(self) -> None:
         self.server = MemoryServer()
-        self._numbers = itertools.count()
 
     def store(self, bucket: str, *, secret_key: str | None = None, **settings: Any) -> Store:
         return MemoryStore(self.server, bucket, secret_key)
 
     def new_store(self, **settings: Any) -> Store:
-        made = self.store(f"contract-{next(self._numbers)}", **settings)
+        made = self.store(f"contract-{next(NUMBERS)}", **settings)
         made.make_bucket()
         return made
 

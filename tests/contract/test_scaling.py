@@ -5,7 +5,10 @@ Also where a worker is killed in the middle of it.
 
 from __future__ import annotations
 
+import copyreg
 import gzip
+import importlib
+import importlib.util
 import logging
 import os
 import signal
@@ -24,7 +27,12 @@ import pytest
 
 from leaps_data_integration import LEAPSDataIntegration
 from minio_data_integration import MinIODataIntegration
-from stockdb.errors import ConfigurationError, SymbolNotFoundError, UnavailableError
+from stockdb.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    SymbolNotFoundError,
+    UnavailableError,
+)
 from stockdb.sessions import sessions
 from stockdb.settings import load_settings
 from tests.conftest import ClientFactory
@@ -32,7 +40,8 @@ from tests.faults.conftest import CANARY
 
 pytestmark = pytest.mark.slow  # processes that import all of it
 psutil = pytest.importorskip("psutil", reason="needs the extra 'dask'")
-distributed = pytest.importorskip("distributed", reason="needs the extra 'dask'")
+if importlib.util.find_spec("distributed") is None:
+    pytest.skip("needs the extra 'dask'", allow_module_level=True)
 
 DAY = "2026-08-21"
 SYMBOLS = [f"S{number:02d}" for number in range(24)]
@@ -60,7 +69,16 @@ def bucket(make_bucket: Callable[..., str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def distributed() -> Iterator[Any]:
+    """Dask's cluster. To import it changes how every error of this process is pickled."""
+    before = dict(copyreg.dispatch_table)
+    yield importlib.import_module("distributed")
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
+
+
+@pytest.fixture(scope="module")
+def cluster(distributed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two worker processes, as two machines are: with caches of their own."""
     home = tmp_path_factory.mktemp("cluster")
     logging.getLogger("distributed").setLevel(logging.ERROR)
@@ -107,6 +125,20 @@ def dask() -> AbstractContextManager[Any]:
 
 
 WAYS = [threads, loky, dask]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_errors_come_back_as_they_are(
+    way: Callable[[], AbstractContextManager[Any]],
+    bucket: str, cluster: Any, client_factory: ClientFactory,
+) -> None:  # fmt: skip
+    """What led to them holds a socket, which no other process can have."""
+    minio = client_factory(bucket, secret_key="wrong-dummy-secret")
+    with way():
+        result = minio.bulk_download(SYMBOLS[:4], progress=False)
+    assert len(result) == 0
+    assert [type(error) for error in result.errors.values()] == [AccessDeniedError] * 4
+    assert all("S0" in str(error) or error.symbol for error in result.errors.values())
 
 
 def slowly(bars: pd.DataFrame) -> pd.DataFrame:
