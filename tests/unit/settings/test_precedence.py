@@ -345,11 +345,15 @@ class TestNearestFile:
     ) -> None:
         import importlib
 
-        module = importlib.import_module("minio_config")
-        assert module.MINIO_CONFIG["endpoint"] == "installed"
-        (installed.parent.parent / CONFIG_FILE).write_text('MINIO_CONFIG = {"endpoint": "up"}\n')
-        assert load_settings().connection.endpoint == "up"
-        monkeypatch.delitem(sys.modules, "minio_config")
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "minio_config", None)  # so that its end restores what was
+            del sys.modules["minio_config"]
+            module = importlib.import_module("minio_config")
+            assert module.MINIO_CONFIG["endpoint"] == "installed"
+            (installed.parent.parent / CONFIG_FILE).write_text(
+                'MINIO_CONFIG = {"endpoint": "up"}\n'
+            )
+            assert load_settings().connection.endpoint == "up"
 
     def test_no_file_anywhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
