@@ -27,6 +27,7 @@ T = TypeVar("T")
 #: The inputs that every series has a place for.
 BARS: Final = ("open", "high", "low", "close", "volume")
 _BARS: Final = frozenset(BARS)
+_FLOAT64: Final = np.dtype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +152,11 @@ class Series:
             Says what is computed, parameters included: ``("macd", 12, 26, 9)``.
         make : callable
         """
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]  # type: ignore[no-any-return]
+        try:
+            return self._kept[key]  # type: ignore[no-any-return]
+        except KeyError:
+            made = self._kept[key] = make()
+            return made
 
     def apply(self, function: Callable[..., Any], *inputs: str | Floats, outputs: int = 1) -> Any:
         """Call a function of TA-Lib, or one like it, on each run of bars without NaN.
@@ -173,17 +176,21 @@ class Series:
             NaN in rows where an input is NaN. After a NaN the function starts anew: TA-Lib
             would stay NaN for ever, or go on with numbers that are wrong.
         """
-        arrays = [self.input(item) if isinstance(item, str) else item for item in inputs]
-        gaps = self._gaps_of_all(inputs)
+        try:
+            arrays, gaps = self._kept[inputs]
+        except (KeyError, TypeError):  # a TypeError: there is an array among them
+            arrays, gaps = self._take(inputs)
         return function(*arrays) if gaps is None else by_runs(function, arrays, gaps, outputs)
 
-    def _gaps_of_all(self, items: tuple[str | Floats, ...]) -> npt.NDArray[np.bool_] | None:
-        if not all(type(item) is str for item in items):
-            return _union(self._gaps_of(item) for item in items)
-        key = ("gaps", items)
-        if key not in self._kept:
-            self._kept[key] = _union(self._gaps_of(item) for item in items)
-        return self._kept[key]  # type: ignore[no-any-return]
+    def _take(
+        self, inputs: tuple[str | Floats, ...]
+    ) -> tuple[list[Floats], npt.NDArray[np.bool_] | None]:
+        """Look arrays up, and the rows where one of them is NaN; kept where all have names."""
+        arrays = [self.input(item) if isinstance(item, str) else item for item in inputs]
+        taken = arrays, _union(self._gaps_of(item) for item in inputs)
+        if all(isinstance(item, str) for item in inputs):
+            self._kept[inputs] = taken
+        return taken
 
     def _gaps_of(self, item: str | Floats) -> npt.NDArray[np.bool_] | None:
         if not isinstance(item, str):
@@ -225,7 +232,11 @@ class Series:
         bars : int
             The least count at which the value is undefined.
         """
-        if self.longest(kind) < bars:
+        try:
+            longest = self._kept["longest", kind]
+        except KeyError:
+            longest = self.longest(kind)
+        if longest < bars:
             return values
         return np.where(getattr(self, kind) >= bars, np.nan, values)
 
@@ -351,6 +362,9 @@ class Column:
     def raw(self, series: Series) -> Floats:
         """Compute as :meth:`values` does; inputs unchecked, infinities and warnings included."""
         values = self.compute(series)
+        if values.__class__ is np.ndarray and values.dtype is _FLOAT64:  # nearly always
+            if values.shape == series.close.shape:
+                return values
         if not isinstance(values, np.ndarray) or values.dtype != np.float64:
             raise DataError(
                 f"{self.name} was computed as {getattr(values, 'dtype', type(values).__name__)}.",

@@ -30,8 +30,9 @@ def where_typical_moved(values: Floats, series: Series, changes: int) -> Floats:
         price = typical(series)
         return run_length(np.append(False, price[1:] == price[:-1])[: len(price)])
 
-    stood = series.once("typical stood", count) >= changes
-    return np.where(stood, np.nan, values) if stood.any() else values
+    stood = series.once("typical stood", count)
+    longest = series.once("longest typical", lambda: int(stood.max(initial=0)))
+    return values if longest < changes else np.where(stood >= changes, np.nan, values)
 
 
 def _rsi(bars: int) -> Column:
