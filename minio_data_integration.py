@@ -136,7 +136,17 @@ class MinIODataIntegration(
         return self._access.datasets()
 
     def list_symbols(self, dataset: str = "stocks") -> list[str]:
-        """List the symbols of a dataset, sorted, from a listing of the bucket.
+        """List the symbols of a dataset, from a listing of the bucket.
+
+        Parameters
+        ----------
+        dataset : str
+            A name of :meth:`list_datasets`.
+
+        Returns
+        -------
+        list of str
+            Upper case, sorted.
 
         Raises
         ------
@@ -341,6 +351,16 @@ allow_stale, splits, dividends, start, end
         **options
             ``adjust``, ``validate``, ``preprocess``, ``max_age``, ``offline``, ``allow_stale``,
             ``splits``, ``dividends``.
+
+        Yields
+        ------
+        (str, pandas.DataFrame or StockDBError)
+            In the order asked; a frame as of :meth:`get_historical_data`.
+
+        Raises
+        ------
+        RangeError, ConfigurationError
+            Before anything is read: an argument that cannot be understood.
         """
         from stockdb.scale import bulk
 
@@ -396,7 +416,18 @@ allow_stale, splits, dividends, start, end
         return self._access.cache.check()
 
     def provenance(self, df: Any) -> Provenance:
-        """Say where a frame of this client came from: objects, ETags, requests, bytes.
+        """Say where a frame of this client came from.
+
+        Parameters
+        ----------
+        df : pandas.DataFrame
+            As a read of this client returned it; ``attrs['stockdb']`` must be there.
+
+        Returns
+        -------
+        Provenance
+            ``summary`` (dict), ``origins`` (key, ETag, version, time, rows, strategy of each
+            object), ``requests`` and ``received`` (bytes).
 
         Raises
         ------
@@ -406,7 +437,17 @@ allow_stale, splits, dividends, start, end
         return self._access.provenance.of(df)
 
     def list_files(self, dataset: str) -> list[ObjectInfo]:
-        """List the objects of a dataset: key, size in bytes, ETag, time of the last change.
+        """List the objects of a dataset.
+
+        Parameters
+        ----------
+        dataset : str
+            A name of :meth:`list_datasets`.
+
+        Returns
+        -------
+        list of ObjectInfo
+            Each with ``key``, ``size`` (bytes), ``etag`` and ``last_modified``; by key.
 
         Raises
         ------

@@ -36,7 +36,13 @@ class TradingDataAdapter:
         self.minio = minio if minio is not None else MinIODataIntegration()
 
     def list_algorithms(self) -> list[str]:
-        """Return the names of the algorithms."""
+        """List the algorithms.
+
+        Returns
+        -------
+        list of str
+            Names for :meth:`describe` and :meth:`get_data_for_algorithm`.
+        """
         from stockdb.algorithms import ALGORITHMS
 
         return list(ALGORITHMS)

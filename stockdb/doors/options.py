@@ -30,6 +30,16 @@ class OptionMethods:
         ----------
         symbol : str, optional
             Checked only: one file holds every underlying of its day.
+
+        Returns
+        -------
+        pandas.DatetimeIndex
+            datetime64[ns], ascending, unique.
+
+        Raises
+        ------
+        StockDBError
+            The bucket cannot be listed.
         """
         if symbol is not None:
             parse_symbol(symbol)

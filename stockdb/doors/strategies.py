@@ -80,6 +80,13 @@ class StrategyMethods:
         -------
         pandas.DataFrame
             See :func:`stockdb.options.calendars.calendar_spreads`.
+
+        Raises
+        ------
+        ConfigurationError
+            A rule, rate, dividend or spot that cannot be one.
+        StockDBError
+            As :meth:`get_leaps_chain`.
         """
         from stockdb.access.strategies import Asked, candidates
         from stockdb.options.calendars import CalendarRules
@@ -138,6 +145,13 @@ class StrategyMethods:
         -------
         pandas.DataFrame
             See :func:`stockdb.options.calendars.diagonal_spreads`.
+
+        Raises
+        ------
+        ConfigurationError
+            A rule, rate, dividend or spot that cannot be one.
+        StockDBError
+            As :meth:`get_leaps_chain`.
         """
         from stockdb.access.strategies import Asked, candidates
         from stockdb.options.calendars import DiagonalRules
@@ -180,6 +194,13 @@ class StrategyMethods:
         -------
         pandas.DataFrame
             See :func:`stockdb.options.synthetics.synthetic_positions`.
+
+        Raises
+        ------
+        ConfigurationError
+            A rule, rate, dividend or spot that cannot be one.
+        StockDBError
+            As :meth:`get_leaps_chain`.
         """
         from stockdb.access.strategies import Asked, candidates
         from stockdb.options.synthetics import SyntheticRules
@@ -237,6 +258,13 @@ class StrategyMethods:
         -------
         pandas.DataFrame
             See :func:`stockdb.options.volatility.volatility_trades`.
+
+        Raises
+        ------
+        ConfigurationError
+            A rule, rate, dividend or spot that cannot be one.
+        StockDBError
+            As :meth:`get_leaps_chain`.
         """
         from stockdb.access.strategies import Asked, candidates
         from stockdb.options.volatility import VolatilityRules

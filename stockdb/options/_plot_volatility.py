@@ -51,6 +51,11 @@ def plot_smile(surface: Surface, expirations: Any = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ConfigurationError
+        There is no smile of an expiration, or matplotlib is not installed.
     """
     figure = new_figure()
     axes = figure.add_subplot()
@@ -78,7 +83,21 @@ def plot_smile(surface: Surface, expirations: Any = None) -> Figure:
 
 
 def plot_term_structure(surface: Surface) -> Figure:
-    """Draw at-the-money volatility, the 25-delta wings and forward volatility over time."""
+    """Draw at-the-money volatility, the 25-delta wings and forward volatility over time.
+
+    Parameters
+    ----------
+    surface : Surface
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ConfigurationError
+        matplotlib is not installed.
+    """
     figure = new_figure()
     axes = figure.add_subplot()
     table: pd.DataFrame = surface.term_structure()
@@ -105,7 +124,21 @@ def plot_term_structure(surface: Surface) -> Figure:
 
 
 def plot_surface(surface: Surface) -> Figure:
-    """Draw volatility over strike / forward and time as a map with lines of equal volatility."""
+    """Draw volatility over strike / forward and time as a map with lines of equal volatility.
+
+    Parameters
+    ----------
+    surface : Surface
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ConfigurationError
+        There is one expiration only, or matplotlib is not installed.
+    """
     figure = new_figure()
     axes = figure.add_subplot()
     days = np.array([smile.years * 365 for smile in surface.smiles])
