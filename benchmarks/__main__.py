@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import settle
+
 
 def available() -> dict[str, str]:
     """Map ids to modules: ``P3`` to ``benchmarks.p03_cold_symbol``."""
@@ -39,6 +41,7 @@ def main(wanted: list[str]) -> int:
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(modules)}", file=sys.stderr)
         return 2
     missed = 0
+    settle()
     for name in [item.upper() for item in wanted] or list(modules):
         result: dict[str, Any] = importlib.import_module(modules[name]).run()
         result = {"id": name, **{k: v for k, v in result.items() if k != "id"}}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from benchmarks.common import paired, server
+from benchmarks.common import paired, scratch, server
 from minio_data_integration import MinIODataIntegration
 
 PAIRS = 9
@@ -67,8 +66,9 @@ def day_file(path: Path, rows: int, *, underlyings: int = 5000, seed: int = 1) -
 
 def run() -> dict[str, Any]:
     """Each read of ours has a cache of its own, so that nothing was seen before."""
-    with server() as (settings, bare), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "day.csv")
+    folder = scratch()
+    with server() as (settings, bare):
+        path = folder / "day.csv"
         counts = day_file(path, 1_600_000)
         size = path.stat().st_size
         bucket, key = settings.connection.bucket_name, "options-complete/2023-01-03options.csv"
@@ -84,7 +84,7 @@ def run() -> dict[str, Any]:
         costs: list[tuple[int, int]] = []
 
         def ours(number: int) -> int:
-            cache = Path(folder, f"cache{number}")
+            cache = folder / f"cache{number}"
             with MinIODataIntegration(settings, cache_dir=cache) as minio:
                 frame = minio.get_option_chain("AAPL", "2023-01-03")
                 known = minio.provenance(frame)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from typing import Any
 
-from benchmarks.common import daily_csv, server
+from benchmarks.common import daily_csv, scratch, server
 from benchmarks.peers import Peer, missing
 from minio_data_integration import MinIODataIntegration
 from stockdb.core.store import ObjectStore
@@ -22,7 +21,8 @@ def run() -> dict[str, Any]:
         peer = Peer()
     except FileNotFoundError as error:
         return missing(error, BAR)
-    with peer, server() as (settings, _), tempfile.TemporaryDirectory() as folder:
+    folder = scratch()
+    with peer, server() as (settings, _):
         ObjectStore(settings).put("stocks-2010-2025/S000.csv", daily_csv(0))
         peer.do("open", uri=f"lmdb://{folder}", symbols=1, rows=3708)
         own, other = [], []

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import obstore
 from obstore.store import S3Store
 
-from benchmarks.common import daily_csv, server
+from benchmarks.common import daily_csv, scratch, server
 from benchmarks.peers import Peer
 from minio_data_integration import MinIODataIntegration
 from stockdb.core.store import ObjectStore
@@ -41,7 +39,8 @@ def raw_store(settings: Settings) -> S3Store:
 
 def run() -> dict[str, Any]:
     """Parse, validate and cache on our side; obstore only moves the bytes."""
-    with server() as (settings, _), tempfile.TemporaryDirectory() as folder:
+    folder = scratch()
+    with server() as (settings, _):
         store = ObjectStore(settings)
         names = [f"S{number:03d}" for number in range(SYMBOLS)]
         for number, name in enumerate(names):
@@ -50,7 +49,7 @@ def run() -> dict[str, Any]:
         size = len(daily_csv(0))
 
         def ours(number: int) -> float:
-            with MinIODataIntegration(settings, cache_dir=Path(folder, f"c{number}")) as minio:
+            with MinIODataIntegration(settings, cache_dir=folder / f"c{number}") as minio:
                 begin = time.perf_counter()
                 result = minio.bulk_download(names, max_workers=WORKERS, progress=False)
                 spent = time.perf_counter() - begin

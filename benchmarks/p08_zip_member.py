@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import paired, server
+from benchmarks.common import paired, scratch, server
 from benchmarks.p01_cold_chain import day_file
 from stockdb.core.archive import find_member, member_chunks, read_directory
 from stockdb.core.ranges import RangeReader
@@ -40,14 +39,15 @@ def name_of(key: str, number: int) -> str:
 
 def run() -> dict[str, Any]:
     """Each read of ours begins with the archive's directory: nothing is remembered."""
-    with server() as (settings, bare), tempfile.TemporaryDirectory() as folder:
+    folder = scratch()
+    with server() as (settings, bare):
         bucket = settings.connection.bucket_name
-        days = [Path(folder, f"{seed}.csv") for seed in range(2)]
+        days = [folder / f"{seed}.csv" for seed in range(2)]
         for seed, day in enumerate(days):
             day_file(day, ROWS, seed=seed)
         sizes: dict[str, int] = {}
         for key, beyond in SIZES.items():
-            path = Path(folder, key)
+            path = folder / key
             year_file(path, days, beyond)
             sizes[key] = path.stat().st_size
             bare.fput_object(bucket, key, str(path), part_size=64 * 1024**2)

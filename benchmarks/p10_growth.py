@@ -6,12 +6,11 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import daily_csv, server
+from benchmarks.common import daily_csv, scratch, server
 from benchmarks.p01_cold_chain import day_file
 from minio_data_integration import MinIODataIntegration
 from stockdb.core.store import ObjectStore
@@ -27,12 +26,13 @@ SYMBOL = "AAPL"
 
 def run() -> dict[str, Any]:
     """Bulk rounds are interleaved; each chain is read by a process of its own."""
-    with server() as (settings, bare), tempfile.TemporaryDirectory() as folder:
-        few, many = _bulk(settings, Path(folder))
+    folder = scratch()
+    with server() as (settings, bare):
+        few, many = _bulk(settings, folder)
         connection, key = settings.connection, "options-complete/{}options.csv"
         memory: dict[str, dict[str, int]] = {}
         for day, rows in ROWS.items():
-            path = Path(folder, "day.csv")
+            path = folder / "day.csv"
             day_file(path, rows)
             size = path.stat().st_size
             bare.fput_object(
@@ -41,7 +41,7 @@ def run() -> dict[str, Any]:
             path.unlink()
             found = {"file": size}
             for name, verify in (("search", False), ("scan", True)):
-                cache = Path(folder, f"{name}-{day}")
+                cache = folder / f"{name}-{day}"
                 grown = [_read_apart(settings, cache / str(n), day, verify) for n in range(3)]
                 found[name] = int(statistics.median(grown))
             memory[day] = found
@@ -70,7 +70,7 @@ def _bulk(settings: Any, folder: Path) -> tuple[list[float], list[float]]:
         store.put(f"stocks-2010-2025/{name}.csv", bodies[number % len(bodies)])
 
     def ours(count: int, number: int) -> float:
-        cache = Path(folder, f"bulk{count}-{number}")
+        cache = folder / f"bulk{count}-{number}"
         with MinIODataIntegration(settings, cache_dir=cache) as minio:
             begin = time.perf_counter()
             result = minio.bulk_download(names[:count], progress=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.common import scratch
 from stockdb.core.cache import DiskCache
 from stockdb.core.entry import Entry
 from stockdb.core.freshness import Freshness
@@ -35,7 +35,8 @@ WANTED = Freshness(ttl=1e9)
 
 def run() -> dict[str, Any]:
     """Measure one and eight processes, spinning and reading, in turn; medians over rounds."""
-    with tempfile.TemporaryDirectory() as folder, _workers(Path(folder)) as workers:
+    folder = scratch()
+    with _workers(folder) as workers:
         rounds = [
             {
                 (work, number): _rate(workers[:number], work)

@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,7 +21,7 @@ import joblib
 from minio import Minio
 
 from benchmarks.__main__ import machine
-from benchmarks.common import daily_csv, server
+from benchmarks.common import daily_csv, scratch, server
 from benchmarks.p01_cold_chain import day_file
 from minio_data_integration import MinIODataIntegration
 from stockdb.settings import Settings
@@ -214,8 +213,8 @@ def day_of_options(settings: Settings, bare: Minio, folder: Path) -> None:
 
 def main() -> None:
     """Run all."""
-    with server() as (settings, bare), tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    folder = scratch()
+    with server() as (settings, bare):
         bucket = settings.connection.bucket_name
         for number, symbol in enumerate(SYMBOLS):
             data = daily_csv(number)
