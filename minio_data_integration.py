@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stockdb.doors.cache import CacheMethods
 from stockdb.doors.ingest import IngestMethods
 from stockdb.doors.live import LiveMethods
 from stockdb.doors.models import ModelMethods
@@ -29,7 +30,6 @@ from stockdb.types import (
 
 if TYPE_CHECKING:  # loaded with the first client: importing this module stays cheap
     from stockdb.access import HistoryRequest, Provenance
-    from stockdb.core.cache import ClearResult, Problem
     from stockdb.core.diagnose import ConnectionReport
     from stockdb.core.store import ObjectInfo
     from stockdb.errors import StockDBError
@@ -41,7 +41,13 @@ __all__ = ["MinIODataIntegration"]
 
 
 class MinIODataIntegration(
-    IngestMethods, LiveMethods, ModelMethods, OptionMethods, ProcessingMethods, QualityMethods
+    CacheMethods,
+    IngestMethods,
+    LiveMethods,
+    ModelMethods,
+    OptionMethods,
+    ProcessingMethods,
+    QualityMethods,
 ):
     """Read access to a bucket of market data, with a local cache and validation.
 
@@ -66,7 +72,9 @@ class MinIODataIntegration(
     Notes
     -----
     Nothing is sent before the first call. An instance may be shared by threads; it is also
-    a context manager. Only :meth:`ingest` and :meth:`compact_options` write to the bucket.
+    a context manager. It can be pickled, credentials included: in another process (joblib,
+    Dask) its copies share connections and cache. Only :meth:`ingest` and
+    :meth:`compact_options` write to the bucket.
     """
 
     def __init__(
@@ -105,6 +113,15 @@ class MinIODataIntegration(
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_background"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from stockdb.scale.background import Background
+
+        self.__dict__.update(state)
+        self._background = Background(self.settings.performance.max_workers)
 
     def __repr__(self) -> str:
         return f"MinIODataIntegration({self._access.store!r})"
@@ -369,51 +386,6 @@ allow_stale, splits, dividends, start, end
         )
         names = bulk.names_of(symbols)
         return bulk.iterate(self._access, names, request, max_workers=max_workers)
-
-    def get_cache_stats(self) -> dict[str, Any]:
-        """Describe the cache, over all processes that use it.
-
-        Returns
-        -------
-        dict
-            entries, bytes, max_bytes, hits, misses, revalidations, replaced, stale_serves,
-            evictions, healed (damaged entries), write_errors, bytes_saved, requests_saved,
-            bytes_fetched, requests, hit_ratio, directory.
-        """
-        return self._access.cache.statistics()
-
-    def clear_cache(
-        self, older_than_days: float | None = None, symbol: str | None = None
-    ) -> ClearResult:
-        """Remove cache entries and say what went.
-
-        Parameters
-        ----------
-        older_than_days : float, optional
-            Only entries that the server has not confirmed for longer than this.
-        symbol : str, optional
-            Only this symbol's.
-
-        Returns
-        -------
-        ClearResult
-            entries and bytes removed, remaining_entries, remaining_bytes.
-        """
-        return self._access.cache.clear(
-            older_than=None if older_than_days is None else older_than_days * 86400.0,
-            symbol=None if symbol is None else parse_symbol(symbol),
-        )
-
-    def check_cache(self) -> list[Problem]:
-        """Audit the cache: every byte of every entry, and what dead processes left.
-
-        Returns
-        -------
-        list of Problem
-            ``path`` and ``reason``; empty where all is well. A damaged entry harms nothing:
-            the next read of it fetches it again.
-        """
-        return self._access.cache.check()
 
     def provenance(self, df: Any) -> Provenance:
         """Say where a frame of this client came from.

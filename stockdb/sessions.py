@@ -10,6 +10,8 @@ import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from stockdb.errors import ConfigurationError
@@ -17,7 +19,15 @@ from stockdb.errors import ConfigurationError
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
-__all__ = ["calendar", "exchange_zone", "half_days", "has_session", "schedule", "sessions"]
+__all__ = [
+    "calendar",
+    "closed_days",
+    "exchange_zone",
+    "half_days",
+    "has_session",
+    "schedule",
+    "sessions",
+]
 
 #: First dates to try: some calendars are not known as far back as others.
 _STARTS: Final = ("1990-01-01", "1997-01-06", "2000-01-01", "2002-01-01")
@@ -97,6 +107,26 @@ def schedule(name: str, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
     held = calendar(name).schedule.loc[start:end, ["open", "close"]]
     table = held.set_axis(pd.DatetimeIndex(held.index).as_unit("ns"), axis=0)
     return pd.DataFrame(table.assign(half_day=table.index.isin(half_days(name, start, end))))
+
+
+def closed_days(name: str, days: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
+    """Mark the days on which the exchange was closed, weekends among them.
+
+    Parameters
+    ----------
+    name : str
+        Calendar.
+    days : pandas.DatetimeIndex
+        Naive midnights, NaT among them.
+
+    Returns
+    -------
+    ndarray of bool, shape (days,)
+        False where the calendar does not reach: nobody can say.
+    """
+    held = calendar(name).sessions
+    known = (days >= held[0]) & (days <= held[-1])
+    return np.asarray(known & ~days.isin(held))
 
 
 def exchange_zone(name: str) -> str:

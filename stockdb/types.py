@@ -19,6 +19,7 @@ __all__ = [
     "Interval",
     "OutputFormat",
     "parse_adjustment",
+    "parse_age",
     "parse_date",
     "parse_interval",
     "parse_range",
@@ -183,6 +184,43 @@ def parse_adjustment(value: object) -> Adjustment:
     raise ConfigurationError(
         f"Unknown adjustment {value!r}.", remedy="Use adjust='none', 'splits' or 'all'."
     )
+
+
+def parse_age(value: object, what: str, *, seconds: float = 1.0) -> float | None:
+    """Check an age such as ``max_age=``: a number of 0 or more, or None.
+
+    Parameters
+    ----------
+    value : float, int or None
+        Infinity is an age: older than anything.
+    what : str
+        Name of the argument, for the message.
+    seconds : float
+        How many seconds one unit of it is.
+
+    Returns
+    -------
+    float or None
+        In seconds.
+
+    Raises
+    ------
+    ConfigurationError
+        Not a number, NaN, or below 0.
+
+    Examples
+    --------
+    >>> parse_age(7, "older_than_days", seconds=86400.0)
+    604800.0
+    """
+    if value is None:
+        return None
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if not number or isinstance(value, bool) or not value >= 0:  # type: ignore[operator]
+        raise ConfigurationError(
+            f"{what} {value!r} is not an age.", remedy="Give a number of 0 or more, or None."
+        )
+    return float(value) * seconds  # type: ignore[arg-type]
 
 
 def _timestamp(value: DateLike, what: str) -> tuple[pd.Timestamp, bool]:

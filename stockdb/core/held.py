@@ -18,7 +18,7 @@ from stockdb.core.barview import Bars
 from stockdb.core.report import Finding
 from stockdb.core.rhythm import bar_length
 from stockdb.core.rules import severity_of
-from stockdb.sessions import exchange_zone, half_days, schedule, sessions
+from stockdb.sessions import closed_days, exchange_zone, half_days, schedule, sessions
 
 __all__ = [
     "EXPLANATIONS",
@@ -88,8 +88,6 @@ def about_sessions(bars: Bars, calendar: str) -> Iterator[Finding]:
     if len(held) > 1 and np.median(np.diff(held.to_numpy())) > np.timedelta64(4, "D"):
         return  # weekly or monthly bars
     expected = sessions(calendar, held[0], held[-1])
-    if not len(expected):
-        return
     missing = expected.difference(held)
     severity = severity_of("missing_session", "warning", bars.rules)
     if len(missing) and severity:
@@ -103,7 +101,7 @@ def about_sessions(bars: Bars, calendar: str) -> Iterator[Finding]:
             labels=missing,
         )
     severity = severity_of("missing_bars", "warning", bars.rules)
-    if not bars.daily and severity:
+    if not bars.daily and severity and len(expected):
         absent = _absent(bars.in_order[0], schedule(calendar, held[0], held[-1]), calendar)
         if len(absent):
             yield Finding(
@@ -113,9 +111,8 @@ def about_sessions(bars: Bars, calendar: str) -> Iterator[Finding]:
                 count=len(absent),
                 labels=absent,
             )
-    # Beyond what the calendar knows, nobody can say.
-    known = (stamps >= expected[0]) & (stamps <= expected[-1]) & bars.dated
-    closed = known & ~np.isin(stamps, expected.to_numpy()) & ((bars.days + 3) % 7 < 5)
+    closed = closed_days(calendar, pd.DatetimeIndex(stamps)) & bars.dated
+    closed &= (bars.days + 3) % 7 < 5  # another rule speaks of weekends
     severity = severity_of("holiday", "warning", bars.rules)
     if closed.any() and severity:
         positions = np.flatnonzero(closed)
@@ -197,7 +194,7 @@ def gaps(
     expected = pd.DatetimeIndex(open_days.index)
     kinds = _kinds(expected, days, absent)
     rows = list(_runs(expected, kinds, open_days, minutes))
-    rows += _closed(held, pd.DatetimeIndex(known.index))
+    rows += _closed(held, calendar, first, last)
     if minutes is not None:
         rows += _inside(held, open_days[expected.isin(days)], minutes)
     rows.sort(key=lambda row: pd.Timestamp(row["start"]).tz_localize(None))
@@ -212,7 +209,7 @@ def coverage(
     Returns
     -------
     dict
-        first, last (dates held, NaT without any), expected, held, missing (sessions),
+        first, last (sessions held, NaT without any), expected, held, missing (sessions),
         share (held / expected, NaN where nothing was expected), not_published, closed_days
         (rows on days without a session), half_days (expected), intraday_gaps, missing_bars.
     """
@@ -227,15 +224,18 @@ def coverage(
     late = int(by_kind["sessions"].get("not_published", 0))
     there, due = int(expected.isin(days).sum()), len(expected) - late
     closed = found[found["kind"] == "closed_day"]
+    # Zoned gaps within sessions stand in the same columns: dates one by one, not by `.dt`.
+    runs = zip(closed["start"], closed["end"], strict=True)
+    traded = days[~closed_days(calendar, days)]
     return {
-        "first": days[0] if len(days) else pd.NaT,
-        "last": days[-1] if len(days) else pd.NaT,
+        "first": traded[0] if len(traded) else pd.NaT,
+        "last": traded[-1] if len(traded) else pd.NaT,
         "expected": due,
         "held": there,
         "missing": due - there,
         "share": there / due if due else float("nan"),
         "not_published": late,
-        "closed_days": int((closed["end"] - closed["start"]).dt.days.sum()) + len(closed),
+        "closed_days": sum((end - start).days + 1 for start, end in runs),
         "half_days": 0 if open_days is None else int(open_days["half_day"].sum()),
         "intraday_gaps": int((found["kind"] == "intraday").sum()),
         "missing_bars": int(found["bars"].sum()) - int(closed["bars"].sum()),
@@ -293,13 +293,14 @@ def _runs(
         first = stop
 
 
-def _closed(held: pd.DatetimeIndex, known: pd.DatetimeIndex) -> Iterator[dict[str, Any]]:
+def _closed(
+    held: pd.DatetimeIndex, calendar: str, first: pd.Timestamp, last: pd.Timestamp
+) -> Iterator[dict[str, Any]]:
     """Find days with bars and without a session, as far as the calendar knows; runs of days."""
-    if not len(known):
-        return
     naive = held.tz_localize(None) if held.tz is not None else held
     stamps = naive.normalize().as_unit("ns")
-    stamps = stamps[(stamps >= known[0]) & (stamps <= known[-1]) & ~stamps.isin(known)]
+    stamps = stamps[(stamps >= first) & (stamps <= last)]
+    stamps = stamps[closed_days(calendar, stamps)]
     dates, bars = np.unique(stamps.to_numpy(), return_counts=True)
     if not len(dates):
         return

@@ -72,8 +72,8 @@ class QualityMethods:
         Returns
         -------
         pandas.DataFrame
-            Index ``symbol``; columns first, last (dates held), expected, held, missing
-            (sessions), share (held / expected, NaN where nothing is expected),
+            Index ``symbol``; columns first, last (sessions held), expected, held,
+            missing (sessions), share (held / expected, NaN where nothing is expected),
             not_published (sessions so recent that their bars may be on their way), closed_days
             (rows on days without a session), half_days (expected), intraday_gaps,
             missing_bars, reason (why a symbol of a list could not be read, else empty).

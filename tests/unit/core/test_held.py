@@ -6,10 +6,13 @@ Sessions and half days as the exchange publishes them: closed on 2023-11-23, unt
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from stockdb.core.barview import BAR
 from stockdb.core.held import PUBLISHING, Window, coverage, gaps
+from stockdb.core.validation import validate_bars
 from stockdb.sessions import half_days, schedule, sessions
 
 LATER = pd.Timestamp("2025-06-02 12:00", tz="UTC")
@@ -186,3 +189,64 @@ def test_nothing_held() -> None:
     assert len(found) == 0 and found["start"].dtype == "datetime64[ns]"
     summary = coverage(nothing, found, "XNYS", within)
     assert summary["expected"] == 0 and summary["share"] != summary["share"]
+
+
+@pytest.mark.parametrize("holiday", ["2024-01-01", "2024-01-15", "2024-02-19"])
+def test_a_row_on_a_closed_day_is_told_wherever_it_stands(holiday: str) -> None:
+    """New Year before the first session, King's day in the middle, Presidents' day at the end."""
+    closed = pd.DatetimeIndex([holiday])
+    held = days("2024-01-02", "2024-02-16").append(closed).sort_values()
+    within = window(None, None, pd.Timestamp("2024-02-20 12:00", tz="UTC"))
+    found = gaps(held, "XNYS", within)
+    assert kinds(found) == [(holiday, holiday, 0, "closed_day")]
+    summary = coverage(held, found, "XNYS", within)
+    assert (summary["first"], summary["last"]) == (
+        pd.Timestamp("2024-01-02"), pd.Timestamp("2024-02-16"),
+    )  # fmt: skip
+    frame = pd.DataFrame({name: 10.0 + np.arange(len(held)) for name in BAR}, index=held)
+    report = validate_bars(frame, calendar="XNYS")
+    assert report.to_frame()["rule"].tolist() == ["holiday"]
+    assert report.to_frame()["date"].tolist() == [pd.Timestamp(holiday)]
+
+
+def test_nothing_but_a_holiday() -> None:
+    held = pd.DatetimeIndex(["2024-01-01"])
+    within = window("2024-01-01", "2024-01-01")
+    found = gaps(held, "XNYS", within)
+    assert kinds(found) == [("2024-01-01", "2024-01-01", 0, "closed_day")]
+    summary = coverage(held, found, "XNYS", within)
+    assert pd.isna(summary["first"]) and (summary["held"], summary["closed_days"]) == (0, 1)
+    frame = pd.DataFrame(dict.fromkeys(BAR, [10.0]), index=held)
+    assert validate_bars(frame, calendar="XNYS").summary()["rules"] == {"holiday": 1}
+
+
+def test_where_the_calendar_ends_nobody_can_say() -> None:
+    """4 July 1980 and Saturday, 5 July: the calendar begins in 1990."""
+    held = pd.DatetimeIndex(["1980-07-04", "1980-07-05"])
+    within = window("1980-07-01", "1980-07-08")
+    found = gaps(held, "XNYS", within)
+    assert len(found) == 0
+    assert coverage(held, found, "XNYS", within)["first"] == held[0]
+
+
+def test_gaps_within_sessions_beside_whole_ones_and_closed_days() -> None:
+    """Wednesday 5 June 2024 without the bar of 11:00, no 6 June; one bar on Saturday, the 8th."""
+    step = pd.Timedelta(5, "min")
+    opens = schedule("XNYS", pd.Timestamp("2024-06-03"), pd.Timestamp("2024-06-07"))
+    starts = pd.DatetimeIndex(
+        [stamp for row in opens.itertuples() for stamp in pd.date_range(
+            row.open, row.close, freq=step, inclusive="left")]
+    ).tz_convert("America/New_York")  # fmt: skip
+    hole = pd.Timestamp("2024-06-05 11:00", tz="America/New_York")
+    odd = pd.DatetimeIndex([pd.Timestamp("2024-06-08 10:00", tz="America/New_York")])
+    held = starts[(starts != hole) & (starts.day != 6)].append(odd)
+    within = window("2024-06-03", "2024-06-09")
+    found = gaps(held, "XNYS", within, minutes=5)
+    assert kinds(found) == [
+        ("2024-06-05", "2024-06-05", 0, "intraday"),
+        ("2024-06-06", "2024-06-06", 1, "missing"),
+        ("2024-06-08", "2024-06-08", 0, "closed_day"),
+    ]
+    summary = coverage(held, found, "XNYS", within)
+    assert (summary["held"], summary["missing"], summary["closed_days"]) == (4, 1, 1)
+    assert (summary["intraday_gaps"], summary["missing_bars"]) == (1, 1 + 78)
