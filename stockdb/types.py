@@ -16,6 +16,7 @@ __all__ = [
     "Adjustment",
     "DateLike",
     "DateRange",
+    "DstPolicy",
     "Interval",
     "OutputFormat",
     "parse_adjustment",
@@ -29,6 +30,7 @@ __all__ = [
 
 DateLike = str | dt.date | dt.datetime | pd.Timestamp | np.datetime64
 Adjustment = Literal["none", "splits", "all"]
+DstPolicy = Literal["raise", "earlier", "later", "quarantine"]
 OutputFormat = Literal["pandas", "arrow", "polars"]
 
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.\-^=_]{0,31}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import pickle
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,11 @@ from stockdb.core.cache import open_cache
 from stockdb.core.chains import ChainReader
 from stockdb.core.diagnose import ConnectionReport, diagnose
 from stockdb.core.pinned import PinnedStore, Pins
-from stockdb.core.planner import plan
 from stockdb.core.reader import Reader, ReadPolicy
 from stockdb.core.report import ValidationReport
 from stockdb.core.store import ObjectStore
 from stockdb.core.validation import validate_bars
-from stockdb.errors import ConfigurationError, RangeError
+from stockdb.errors import ConfigurationError, DataError, RangeError, ValidationError
 from stockdb.processing.indicators import indicators
 from stockdb.processing.spec import Column
 from stockdb.settings import Settings, load_settings
@@ -95,20 +93,6 @@ class Access:
         """Whether a chain read may use only what is proved: as asked, else as configured."""
         return self.settings.validation.verify_order if verify is None else verify
 
-    def explain(
-        self, call: str, symbol: str, date: dt.date | None, verify: bool | None
-    ) -> pd.DataFrame:
-        """Say how a chain would be read; see ``MinIODataIntegration.explain``."""
-        if call != "get_option_chain":
-            raise ConfigurationError(
-                f"There is nothing to explain about {call!r}.",
-                remedy="Use explain('get_option_chain', symbol, date).",
-            )
-        place = self.chains.place(date)
-        facts = self.chains.explain(symbol, place, verify=self.verifies(verify))
-        rows = [{**asdict(step), "key": place.where, "size": facts.size} for step in plan(facts)]
-        return pd.DataFrame(rows)
-
     def request(
         self,
         start: DateLike | None,
@@ -149,11 +133,29 @@ class Access:
         )
 
     def validate(self, frame: pd.DataFrame, calendar: str | None, **rules: Any) -> ValidationReport:
-        """Hold a frame against the settings' rules, some of them replaced."""
+        """Hold a frame against the settings' rules, some of them replaced.
+
+        The settings' policy is for reads; one that is given here is obeyed.
+        """
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(
+                f"Bars are a DataFrame, not {type(frame).__name__}.",
+                remedy="Give a frame as get_historical_data() returns it.",
+            )
+        if rules.get("policy") == "drop":
+            raise ConfigurationError(
+                "A report drops no rows.",
+                remedy="Use df[~report.bad_rows('error')], or read with that policy in the "
+                "settings.",
+            )
         chosen = load_settings(self.settings, **rules).validation
         if calendar == "auto":
             calendar = calendar_of(self.settings, frame)
-        return validate_bars(frame, chosen, calendar=calendar)
+        report = validate_bars(frame, chosen, calendar=calendar)
+        if rules.get("policy") == "raise" and not report.ok:
+            reasons = "; ".join(finding.reason for finding in report.errors)
+            raise ValidationError(f"The frame breaks rules: {reasons}", report=report)
+        return report
 
     def gaps(
         self, frame: pd.DataFrame, symbol: str, request: HistoryRequest

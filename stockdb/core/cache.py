@@ -181,6 +181,11 @@ class DiskCache:
                     return self._hit(found, "fresh")
             return self._ask(name, found, wanted, fetch)
 
+    def peek(self, name: str) -> tuple[Entry, float] | None:
+        """Give an entry and when it was validated (seconds since the epoch), if there is one."""
+        found = self._look(name)
+        return None if found is None else (found[0], _validated(found))
+
     def _hit(self, found: _Found, state: State) -> Cached:
         entry = found[0]
         self.counters.add(hits=1, requests_saved=1, bytes_saved=int(entry.metadata.get("size", 0)))
@@ -387,6 +392,9 @@ class NoCache:
         if fresh is None:
             raise UnavailableError("The server answered 'not modified' to a first question.")
         return Cached(fresh, "fetched", time.time())
+
+    def peek(self, name: str) -> None:
+        """Find nothing, for nothing is held."""
 
     def clear(self, *, older_than: float | None = None, symbol: str | None = None) -> ClearResult:
         """Remove nothing, for nothing is held."""

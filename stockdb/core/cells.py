@@ -9,17 +9,18 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from typing import Final, Literal
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from stockdb.types import DstPolicy
 
 __all__ = [
     "BLANK",
     "NS",
     "UTC",
     "CellError",
-    "DstPolicy",
     "basic_to_iso",
     "call_or_put",
     "check_day_range",
@@ -34,8 +35,6 @@ __all__ = [
     "read_number",
     "read_stamp",
 ]
-
-DstPolicy = Literal["raise", "earlier", "later", "quarantine"]
 
 NS: Final = pa.timestamp("ns")
 UTC: Final = pa.timestamp("ns", "UTC")
@@ -185,7 +184,8 @@ def localize_one(wall: int, zone: str, policy: DstPolicy, what: str) -> int:
     problem = "happened twice" if ambiguous else "never happened"
     raise CellError(
         f"{what} {problem} in {zone}: the clocks changed",
-        "Give dst_policy='earlier', 'later' or 'quarantine', or stamps with their UTC offset.",
+        "Set the dataset's dst_policy to 'earlier', 'later' or 'quarantine', or write stamps with "
+        "their UTC offset.",
         dst=True,
     )
 

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from stockdb.core import cells
-from stockdb.core.cells import CellError, DstPolicy
+from stockdb.core.cells import CellError
 from stockdb.core.columns import Column, Layout
+from stockdb.types import DstPolicy
 
 __all__ = ["read_fast"]
 

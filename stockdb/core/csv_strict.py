@@ -18,10 +18,11 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 
 from stockdb.core import cells
-from stockdb.core.cells import CellError, DstPolicy
+from stockdb.core.cells import CellError
 from stockdb.core.columns import Column, HeaderError, Layout, Spec, arrange
 from stockdb.core.csv_fast import read_fast
 from stockdb.errors import DataError
+from stockdb.types import DstPolicy
 
 __all__ = ["BadRow", "OnBadRows", "Reading", "column_type", "read_csv"]
 

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from stockdb.core import cells, columns
-from stockdb.core.cells import DstPolicy
 from stockdb.core.columns import Spec
 from stockdb.core.csv_strict import BadRow, OnBadRows, Reading, read_csv
 from stockdb.core.parquet_strict import read_parquet
@@ -30,7 +29,6 @@ from stockdb.types import parse_interval
 __all__ = [
     "OPTION_COLUMNS",
     "BadRow",
-    "DstPolicy",
     "OnBadRows",
     "Parsed",
     "parse_bars",
@@ -75,7 +73,6 @@ def parse_bars(
     key: str,
     on_bad_rows: OnBadRows = "raise",
     date: dt.date | None = None,
-    dst_policy: DstPolicy = "raise",
 ) -> Parsed:
     """Read bars: one symbol over time, or (``kind='day_bars'``) all symbols of one day.
 
@@ -84,7 +81,10 @@ def parse_bars(
     data : bytes or memoryview
         The whole object: CSV, gzipped CSV or Parquet.
     dataset : Dataset
-        Says format, interval, zone and extra spellings of column names.
+        Says format, interval, zone, extra spellings of column names, and ``dst_policy``: what
+        an intraday stamp without an offset means that the zone's clocks showed twice or never,
+        see :func:`stockdb.core.cells.localize`. ``on_bad_rows`` does not cover these: such a
+        row is well-formed.
     key : str
         Where the data came from: its ending decides the format, errors name it.
     on_bad_rows : {'raise', 'quarantine'}
@@ -92,10 +92,6 @@ def parse_bars(
         one good row raises either way.
     date : datetime.date, optional
         Date of all rows, for a file without a date column.
-    dst_policy : {'raise', 'earlier', 'later', 'quarantine'}
-        What an intraday stamp without an offset means that the zone's clocks showed twice or
-        never; see :func:`stockdb.core.cells.localize`. ``on_bad_rows`` does not cover these:
-        such a row is well-formed.
 
     Returns
     -------
@@ -126,7 +122,7 @@ def parse_bars(
     else:
         spec = columns.BARS if date is None else columns.BARS_UNDATED
     spellings, zone = tuple(dataset.columns.items()), _zone(dataset.timezone)
-    reading = Reading(key, spec, spellings, zone, on_bad_rows, dst_policy)
+    reading = Reading(key, spec, spellings, zone, on_bad_rows, dataset.dst_policy)
     arrays, bad = _read(data, dataset.format, reading)
     if "date" not in arrays:
         arrays["date"] = _constant_date(date, arrays, reading)

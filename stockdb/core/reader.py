@@ -328,10 +328,6 @@ class Reader:
         """Return one object of bars, parsed, from the cache or the bucket."""
         endpoint, bucket = self.store.identity
         bad_rows = self.settings.validation.on_bad_rows
-        options = dataset.model_dump_json(
-            include={"kind", "format", "interval", "columns", "timezone"}
-        )
-        text = "\0".join([endpoint, bucket, key, "", options, bad_rows, str(SCHEMA_VERSION)])
         deadline = Deadline(self.settings.performance.object_deadline)
 
         def fetch(held: dict[str, Any] | None) -> Entry | None:
@@ -360,21 +356,35 @@ class Reader:
             }
             return Entry(parsed.table, metadata)
 
-        ttl = dataset.ttl_seconds
-        fresh = Freshness(
-            self.settings.cache.cache_ttl_seconds if ttl is None else ttl,
-            policy.max_age,
-            policy.offline,
-            policy.allow_stale,
-        )
+        wanted = self.freshness(dataset, policy)
         try:
             return self.cache.get(
-                hashlib.sha256(text.encode()).hexdigest(), fresh, fetch, wait=deadline.seconds / 2
+                self.entry_name(dataset, key), wanted, fetch, wait=deadline.seconds / 2
             )
         except StockDBError as error:
             if error.symbol is None:
                 error.symbol = symbol
             raise
+
+    def entry_name(self, dataset: Dataset, key: str) -> str:
+        """Name the cache entry of one object of bars, after all that its content depends on."""
+        endpoint, bucket = self.store.identity
+        options = dataset.model_dump_json(
+            include={"kind", "format", "interval", "columns", "timezone", "dst_policy"}
+        )
+        bad_rows = self.settings.validation.on_bad_rows
+        text = "\0".join([endpoint, bucket, key, "", options, bad_rows, str(SCHEMA_VERSION)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def freshness(self, dataset: Dataset, policy: ReadPolicy) -> Freshness:
+        """Say what counts as fresh: by the dataset, unless the caller said it."""
+        ttl = dataset.ttl_seconds
+        return Freshness(
+            self.settings.cache.cache_ttl_seconds if ttl is None else ttl,
+            policy.max_age,
+            policy.offline,
+            policy.allow_stale,
+        )
 
 
 def bars_of_year(symbol: str, year: YearOfBars, first: int, last: int) -> Bars:

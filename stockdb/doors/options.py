@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stockdb.types import DateLike, OutputFormat, parse_date, parse_range, parse_symbol
+from stockdb.errors import ConfigurationError
+from stockdb.types import (
+    DateLike,
+    OutputFormat,
+    parse_date,
+    parse_range,
+    parse_symbol,
+    parse_symbols,
+)
 
 if TYPE_CHECKING:  # loaded with the first client
     from stockdb.access import Access
@@ -227,35 +235,78 @@ class OptionMethods:
     def explain(
         self,
         call: str,
-        symbol: str,
+        symbol: str | Sequence[str],
         date: DateLike | None = None,
+        end_date: DateLike | None = None,
         *,
+        start_date: DateLike | None = None,
+        interval: str = "daily",
+        max_age: float | None = None,
         verify: bool | None = None,
     ) -> pd.DataFrame:
-        """Say what a chain read would do and cost, without reading it.
+        """Say what a read would do and cost, without reading it.
 
         Parameters
         ----------
-        call : str
-            ``get_option_chain``.
-        symbol : str
-        date : date-like, optional
-            None is the newest file.
+        call : {'get_option_chain', 'get_options_data', 'get_historical_data', 'bulk_download'}
+        symbol : str or list of str
+            A list for reads of bars only.
+        date, end_date : date-like, optional
+            The day of a chain (None is the newest file); for the other calls both ends of the
+            range, where ``start_date`` says the same as ``date``.
+        interval : str
+            For reads of bars.
+        max_age : float, optional
+            As in :meth:`get_historical_data`.
         verify : bool, optional
+            For chains, as in :meth:`get_option_chain`.
 
         Returns
         -------
         pandas.DataFrame
-            One row a way, in the order tried: strategy, bytes and requests (estimates),
-            proved (bool), key, size (bytes of the file).
+            For a chain one row a way, in the order tried: strategy, bytes and requests
+            (estimates), proved (bool), key, size (bytes of the file). For a history of chains
+            the first way of each day, and a column date (datetime64[ns]).
+
+            For bars one row an object: symbol, dataset, strategy (``cache``, ``revalidate`` or
+            ``object``), bytes and requests of the read, by the listing and by what the cache
+            holds, key, size. Where the range reaches into years that are held by day,
+            ``attrs['stockdb']['left_out']`` says so.
 
         Raises
         ------
         ConfigurationError
-            Another call; only chain reads have more than one way.
+            Another call, or a list of symbols for a chain.
+        SymbolNotFoundError
+            No bars are listed for one of the symbols.
+        DateNotFoundError
+            No options file for the day.
         """
-        return self._access.explain(
-            call, parse_symbol(symbol), None if date is None else parse_date(date), verify
+        from stockdb.access.outlook import outlook_of_bars, outlook_of_chain, outlook_of_chains
+
+        start = date if start_date is None else start_date
+        if call in {"get_historical_data", "bulk_download"}:
+            request = self._access.request(start, end_date, interval, max_age=max_age)
+            return outlook_of_bars(self._access.reader, parse_symbols(symbol)[0], request)
+        if call not in {"get_option_chain", "get_options_data"}:
+            raise ConfigurationError(
+                f"There is nothing to explain about {call!r}.",
+                remedy="Ask about get_historical_data, bulk_download, get_option_chain or "
+                "get_options_data.",
+            )
+        chains, verifies = self._access.chains, self._access.verifies(verify)
+        name = parse_symbol(symbol)
+        if call == "get_option_chain":
+            day = None if start is None else parse_date(start)
+            return outlook_of_chain(chains, name, day, verify=verifies)
+        wanted = parse_range(start, end_date)
+        first, last = wanted.first_day("UTC"), wanted.last_day("UTC")
+        return outlook_of_chains(
+            chains,
+            name,
+            None if first is None else first.date(),
+            None if last is None else last.date(),
+            verify=verifies,
         )
 
     def compact_options(

@@ -37,7 +37,7 @@ class QualityMethods:
             a frame of your own that of the first dataset of bars; None asks no calendar.
         **rules
             Settings of VALIDATION_CONFIG to use instead: ``min_price=``, ``jump_ratio=``,
-            ``ignore_rules=`` ...
+            ``ignore_rules=`` ... ``policy="raise"`` raises where there is an error.
 
         Returns
         -------
@@ -47,7 +47,12 @@ class QualityMethods:
         Raises
         ------
         ConfigurationError
-            No such calendar, or a rule's setting that is none.
+            No such calendar, a rule's setting that is none, or ``policy="drop"``: a report
+            drops nothing.
+        ValidationError
+            ``policy="raise"``, and the report, in ``error.report``, has an error.
+        DataError
+            Not a DataFrame.
         """
         return self._access.validate(df, calendar, **rules)
 

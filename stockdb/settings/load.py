@@ -105,10 +105,10 @@ def load_settings(
 
     Parameters
     ----------
-    config : Settings, mapping, path or None
+    config : Settings, mapping, section, path or None
         Ready settings; a mapping of setting names (or of ``MINIO_CONFIG`` style names
-        to sections) that counts as explicit; or the ``minio_config.py`` to read instead
-        of the nearest one.
+        to sections), or one section such as ``MINIO_CONFIG``, that counts as explicit; or
+        the ``minio_config.py`` to read instead of the nearest one.
     directory : pathlib.Path, optional
         Where the search for ``.env`` and ``minio_config.py`` starts, going upwards; the
         working directory by default.
@@ -129,12 +129,13 @@ def load_settings(
         chosen = Path(config).expanduser().resolve()
         if not chosen.is_file():
             raise ConfigurationError(f"No configuration file at {str(chosen)!r}.")
-    elif isinstance(config, Mapping):
-        given = {**_flatten(config), **given}
+    elif isinstance(config, (Mapping, Section)):
+        given = {**_flatten(_values(config)), **given}
     elif config is not None:
         raise ConfigurationError(
             f"config is {type(config).__name__}, which holds no settings.",
-            remedy="Give a mapping of settings, the path of a minio_config.py, or Settings.",
+            remedy="Give a mapping of settings, a section such as MINIO_CONFIG, the path of a "
+            "minio_config.py, or Settings.",
         )
     start = (directory or Path.cwd()).resolve()
     module, path = _config_module(chosen or _nearest(start, CONFIG_FILE))

@@ -19,7 +19,7 @@ from pydantic import (
 
 from stockdb.errors import ConfigurationError
 from stockdb.settings.endpoint import parse_endpoint
-from stockdb.types import Adjustment, parse_interval
+from stockdb.types import Adjustment, DstPolicy, parse_interval
 
 # os.path rather than Path.expanduser, which raises where there is no such home.
 HomePath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
@@ -294,6 +294,9 @@ class Dataset(Section):
         Whether a row's open interest was known at the open or after the close of its date.
     timezone, calendar : str
         Zone of naive intraday stamps and of session dates; exchange calendar.
+    dst_policy : {'raise', 'earlier', 'later', 'quarantine'}
+        What a naive intraday stamp means that the zone's clocks showed twice or never: an
+        error, the earlier or the later instant, or a row that is left out and reported.
     start, end : str or None
         First and last date that the dataset can hold, where known.
     ttl_seconds : float or None
@@ -312,6 +315,7 @@ class Dataset(Section):
     oi_asof: Literal["open", "close"] = "open"
     timezone: str = "America/New_York"
     calendar: str = "XNYS"
+    dst_policy: DstPolicy = "raise"
     start: str | None = None
     end: str | None = None
     ttl_seconds: float | None = Field(default=None, ge=0)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from minio_data_integration import MinIODataIntegration
-from stockdb.errors import ConfigurationError, SymbolNotFoundError
+from stockdb.errors import ConfigurationError, DataError, SymbolNotFoundError, ValidationError
 from stockdb.sessions import sessions
 
 JANUARY = sessions("XNYS", pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-31"))
@@ -151,3 +151,29 @@ def test_a_read_asks_it_where_the_settings_say_so(
         asked = client_factory(bucket, missing_sessions=True).get_historical_data("HOLED")
     assert quiet.attrs["stockdb"]["validation"]["rules"] == {}
     assert asked.attrs["stockdb"]["validation"]["rules"] == {"missing_session": 1}
+
+
+class TestPolicyOfAValidation:
+    BROKEN = pd.DataFrame(
+        {"open": 2.0, "high": 1.0, "low": 3.0, "close": 2.0, "volume": 5.0},
+        index=pd.DatetimeIndex(["2024-01-02", "2024-01-03"], name="date"),
+    )
+
+    def test_raise_raises_and_carries_the_report(self, minio: MinIODataIntegration) -> None:
+        report = minio.validate_data(self.BROKEN, policy="flag")
+        assert not report.ok
+        with pytest.raises(ValidationError) as caught:
+            minio.validate_data(self.BROKEN, policy="raise")
+        assert caught.value.report.summary() == report.summary()
+
+    def test_drop_is_refused_and_the_remedy_works(self, minio: MinIODataIntegration) -> None:
+        with pytest.raises(ConfigurationError, match="drops no rows") as caught:
+            minio.validate_data(self.BROKEN, policy="drop")
+        assert "bad_rows('error')" in caught.value.remedy
+        report = minio.validate_data(self.BROKEN)
+        assert self.BROKEN[~report.bad_rows("error")].empty
+
+    @pytest.mark.parametrize("thing", [None, [1, 2], {"close": [1.0]}, pd.Series([1.0])])
+    def test_only_frames(self, minio: MinIODataIntegration, thing: Any) -> None:
+        with pytest.raises(DataError, match="DataFrame"):
+            minio.validate_data(thing)

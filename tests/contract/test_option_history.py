@@ -46,6 +46,14 @@ def torn(make_bucket: Callable[..., str]) -> str:
 
 
 class TestOneDay:
+    def test_a_history_is_explained_by_day(self, client_factory: Client, bucket: str) -> None:
+        client = client_factory(bucket)
+        told = client.explain("get_options_data", "AAPL", DAYS[1], DAYS[3])
+        assert told["date"].tolist() == [pd.Timestamp(day) for day in DAYS[1:4]]
+        assert told["key"].tolist() == [key(day) for day in DAYS[1:4]]
+        assert told["strategy"].tolist() == ["scan"] * 3
+        assert client.explain("get_options_data", "AAPL", "2022-01-01", "2022-01-31").empty
+
     def test_no_date_is_the_newest(self, client_factory: Client, bucket: str) -> None:
         frame = client_factory(bucket).get_option_chain("NEW")
         assert set(frame["quote_date"]) == {pd.Timestamp(DAYS[4])}

@@ -19,7 +19,10 @@ KEY = "stocks/AAPL.csv"
 
 
 def bars(data: bytes, **changes):
-    return parse_bars(data, changes.pop("dataset", DAILY), key=changes.pop("key", KEY), **changes)
+    dataset = changes.pop("dataset", DAILY)
+    if "dst_policy" in changes:
+        dataset = dataset.model_copy(update={"dst_policy": changes.pop("dst_policy")})
+    return parse_bars(data, dataset, key=changes.pop("key", KEY), **changes)
 
 
 def rows(table: pa.Table) -> list[tuple]:

@@ -482,3 +482,12 @@ class TestConfigArgument:
             else:
                 load_settings(Settings(), **given)
         assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_section_counts_as_explicit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIO_ENDPOINT", "elsewhere:9000")
+    section = Connection(endpoint="here:9000", secret_key=CANARY)
+    settings = load_settings(section, bucket_name="mine")
+    assert settings.connection.endpoint == "here:9000"
+    assert settings.connection.bucket_name == "mine"
+    assert plain(settings.connection.secret_key) == CANARY
