@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from stockdb.errors import DataError
+from stockdb.errors import ConfigurationError, DataError
 from stockdb.models.prepare import prepare_for_model
 from stockdb.processing import leaks
 from stockdb.processing.evaluate import evaluate
@@ -150,6 +150,11 @@ def audit(
     if isinstance(function, Column):
         warmup = function.warmup if warmup is None else warmup
         scale_free = () if not function.scale_free and scale_free is None else scale_free
+    elif not callable(function):
+        raise ConfigurationError(
+            f"function={function!r} cannot be called.",
+            remedy="Give a function of bars, or a Column.",
+        )
     compute = _each_symbol(function) if by_symbol else _whole(function)
     declared = dict(labels or {})
     features = _without(compute, declared)
@@ -259,7 +264,7 @@ def _training(compute: Function, data: pd.DataFrame, seed: int) -> list[Leak]:
             features = pd.concat({"-": features}, names=["symbol", "date"])
         features.index = features.index.set_names(["symbol", "date"])
         infinite = features.replace([np.inf, -np.inf], np.nan)
-        return prepare_for_model(infinite, "random_forest", _LABEL, calendar=None)
+        return prepare_for_model(infinite, "random_forest", _LABEL, embargo=0, calendar=None)
 
     first = prepared(data)
     valid = pd.Timestamp(first.parameters["valid_from"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from stockdb.errors import ConfigurationError
+from stockdb.models.arguments import text
 
 __all__ = ["MODEL_TYPES", "ModelKind", "model_kind"]
 
@@ -56,11 +57,10 @@ def model_kind(name: str) -> ModelKind:
     Raises
     ------
     ConfigurationError
-        There is none of that name.
+        There is none of that name, or it is no name.
     """
-    found = MODEL_TYPES.get(name)
+    remedy = f"Use one of: {', '.join(MODEL_TYPES)}."
+    found = MODEL_TYPES.get(text(name, "model_type", remedy))
     if found is None:
-        raise ConfigurationError(
-            f"Unknown model_type {name!r}.", remedy=f"Use one of: {', '.join(MODEL_TYPES)}."
-        )
+        raise ConfigurationError(f"Unknown model_type {name!r}.", remedy=remedy)
     return found

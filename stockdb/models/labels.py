@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stockdb.errors import ConfigurationError, DataError
+from stockdb.models.arguments import whole
 from stockdb.models.rows import Array, Rows
 
 __all__ = ["Labels", "align_labels", "bars_read"]
@@ -61,18 +62,19 @@ def bars_read(label: str, horizon: int | None, declared: Mapping[str, int]) -> t
     Raises
     ------
     ConfigurationError
-        Nobody knows.
+        Nobody knows, or ``horizon`` is less than what is known.
     """
-    if horizon is not None:
-        if horizon < 0:
-            raise ConfigurationError(f"horizon={horizon}: a label cannot end before its row.")
-        return horizon, horizon
     forward = _FORWARD.fullmatch(label)
-    if forward is not None:
-        return int(forward[1]) + 1, int(forward[1])
-    if label in declared or label == _BARRIER:
-        ahead = declared.get(label, _BARRIER_BARS)
-        return ahead, max(0, ahead - 1)
+    known = int(forward[1]) + 1 if forward is not None else declared.get(label)
+    if horizon is not None:
+        horizon = whole(horizon, "horizon", 0, "bars from a row to the last that its label reads")
+        if known is not None and horizon < known:
+            raise _too_short(horizon, f"the label {label!r} reads {known} bars ahead", known)
+        return horizon, horizon
+    if known is None and label == _BARRIER:
+        known = _BARRIER_BARS
+    if known is not None:
+        return known, max(0, known - 1)
     raise ConfigurationError(
         f"How far ahead the label {label!r} reads is unknown: no training row could be purged.",
         remedy="Give horizon=: the bars from a row to the last bar that its label reads.",
@@ -108,7 +110,7 @@ def align_labels(
     ConfigurationError
         A column is missing.
     DataError
-        A label is infinite, or a label interval ends before its row.
+        A label is infinite or no number, or a label interval ends before its row.
     """
     y = _column(frame, label, "the label")
     ahead, length = bars_read(label, horizon, declared)
@@ -118,7 +120,26 @@ def align_labels(
     weights = ones if weight is None else _column(frame, weight, "weights")
     if label == _BARRIER and horizon is None:
         return Labels(y, weights, _reach_of_t1(frame, rows), length)
-    return Labels(y, weights, _reach_of_bars(rows, ahead), length)
+    reach = _reach_of_bars(rows, ahead)
+    if label == _BARRIER and "t1" in frame:
+        _demand_t1_within(frame, rows, reach, ahead)
+    return Labels(y, weights, reach, length)
+
+
+def _too_short(horizon: int, why: str, least: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"horizon={horizon}: {why}; rows that read the next segment would be trained on.",
+        remedy=f"Leave horizon out, or give {least} or more.",
+    )
+
+
+def _demand_t1_within(frame: pd.DataFrame, rows: Rows, reach: Array, ahead: int) -> None:
+    """Refuse a horizon of the caller's that ends before the interval which the frame says."""
+    late = np.flatnonzero(_reach_of_t1(frame, rows) > reach)
+    if len(late):
+        row = frame.index[int(late[0])]
+        why = f"'t1' of {row} ends later"
+        raise _too_short(ahead, why, max(ahead + 1, _BARRIER_BARS))
 
 
 def _column(frame: pd.DataFrame, name: str, role: str) -> Array:
@@ -129,9 +150,18 @@ def _column(frame: pd.DataFrame, name: str, role: str) -> Array:
             remedy=f"Labels in this frame: {', '.join(held) or 'none'}. get_feature_matrix() "
             "adds those named in its labels=.",
         )
+    dtype = frame[name].dtype
+    if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_complex_dtype(dtype):
+        raise DataError(
+            f"The column {name!r} for {role} holds {dtype}, not numbers.",
+            remedy="Convert it with .astype(float), or encode classes as numbers.",
+        )
     values = frame[name].to_numpy(np.float32, na_value=np.nan)
     if np.isinf(values).any():
-        raise DataError(f"The column {name!r} holds infinite values.")
+        raise DataError(
+            f"The column {name!r} holds infinite values.",
+            remedy="Write NaN where there is no value.",
+        )
     return np.asarray(values)
 
 
@@ -156,9 +186,15 @@ def _reach_of_t1(frame: pd.DataFrame, rows: Rows) -> Array:
     early = ~missing & (reach < rows.day)
     if early.any():
         row = frame.index[int(np.flatnonzero(early)[0])]
-        raise DataError(f"The label of {row} ends before its row.")
+        raise DataError(
+            f"The label of {row} ends before its row.",
+            remedy="Correct 't1': the last date that the label reads.",
+        )
     lost = missing & frame[_BARRIER].notna().to_numpy()
     if lost.any():
         row = frame.index[int(np.flatnonzero(lost)[0])]
-        raise DataError(f"The label of {row} has no end: 't1' is missing.")
+        raise DataError(
+            f"The label of {row} has no end: 't1' is missing.",
+            remedy="Give 't1' wherever there is a label, or NaN for the label.",
+        )
     return np.where(missing, rows.day, reach).astype(np.int32)

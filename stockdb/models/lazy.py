@@ -12,6 +12,7 @@ import pandas as pd
 
 from stockdb.access import Access
 from stockdb.errors import ConfigurationError
+from stockdb.models.arguments import whole
 from stockdb.models.matrix import ask, compare, stack
 from stockdb.models.part import Part, Task
 from stockdb.models.sets import Plan
@@ -51,8 +52,7 @@ def lazy_matrix(
             "engine='dask' needs Dask.",
             remedy="pip install 'minio-data-integration[dask]'",
         ) from None
-    if partition_symbols < 1:
-        raise ConfigurationError("partition_symbols must be at least 1.")
+    partition_symbols = whole(partition_symbols, "partition_symbols", 1, "symbols of a part")
     names, request, _ = ask(access, symbols, start, end, interval, adjust, reading)
     task = Task(access, request, plan, rate)
     meta = _by_symbol(stack([task(names[0])], plan)).iloc[:0]

@@ -20,6 +20,7 @@ from stockdb.access.load import each
 from stockdb.access.provenance import ATTRS
 from stockdb.core.pinned import Pin, PinnedStore, Pins
 from stockdb.errors import ConfigurationError, DataError, NotFoundError, ObjectChangedError
+from stockdb.models.arguments import frame_of
 from stockdb.models.fingerprint import digest
 from stockdb.models.matrix import build
 from stockdb.models.sets import Plan, make_plan
@@ -79,11 +80,24 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it to a file, all of it or nothing."""
-        target = Path(path)
-        draft = target.with_name(f"{target.name}.{os.getpid()}.part")
-        draft.write_text(self.to_json(), encoding="utf-8")
-        draft.replace(target)
+        """Write it to a file, all of it or nothing.
+
+        Raises
+        ------
+        ConfigurationError
+            The file cannot be written there.
+        """
+        try:
+            target = Path(path)
+            draft = target.with_name(f"{target.name}.{os.getpid()}.part")
+            draft.write_text(self.to_json(), encoding="utf-8")
+            draft.replace(target)
+        except (OSError, TypeError, ValueError) as error:  # ValueError: a path without a name
+            why = getattr(error, "strerror", None) or error
+            raise ConfigurationError(
+                f"The manifest cannot be written to {path!s}: {why}.",
+                remedy="Give the path of a file in a folder that exists and may be written to.",
+            ) from None
         return target
 
     @classmethod
@@ -100,7 +114,7 @@ class Manifest:
         if isinstance(source, Manifest):
             return source
         held: Any = source
-        if not isinstance(source, Mapping):
+        if isinstance(source, str | os.PathLike):
             path = Path(source)
             if not path.is_file():
                 raise NotFoundError(f"There is no manifest {path}.", remedy="Check the path.")
@@ -120,7 +134,7 @@ class Manifest:
 
 def freeze(frame: pd.DataFrame, bucket: str) -> Manifest:
     """Write down what a feature matrix was made of; see ``UnifiedDataInterface.freeze``."""
-    note = frame.attrs.get(ATTRS)
+    note = frame_of(frame).attrs.get(ATTRS)
     if not isinstance(note, dict) or "call" not in note:
         raise DataError(
             "This frame does not say what it was made of.",

@@ -18,10 +18,11 @@ from stockdb.access.load import widest_adjustment
 from stockdb.access.parallel import each
 from stockdb.access.provenance import ATTRS
 from stockdb.errors import ConfigurationError, DataError
+from stockdb.models.arguments import whole
 from stockdb.models.note import note_of
 from stockdb.models.part import Part, Task
 from stockdb.models.sets import Plan
-from stockdb.types import DateLike, parse_symbol
+from stockdb.types import DateLike, parse_symbol, parse_symbols
 
 __all__ = ["ask", "build", "compare", "run_here", "stack"]
 
@@ -44,6 +45,8 @@ def ask(
     reading: dict[str, Any],
 ) -> tuple[list[str], HistoryRequest, str | None]:
     """Parse what is asked: symbols in their order, rows, and why not adjusted further."""
+    if not isinstance(symbols, Iterable):
+        parse_symbols(symbols)  # says what symbols are
     names = sorted({parse_symbol(symbol) for symbol in symbols})
     if not names:
         raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
@@ -81,8 +84,8 @@ def build(
         ``validate``, ``max_age``, ``offline``, ``allow_stale``.
     """
     names, request, why = ask(access, symbols, start, end, interval, adjust, reading)
-    if max_workers is not None and max_workers < 1:
-        raise ConfigurationError("max_workers must be at least 1.")
+    if max_workers is not None:
+        max_workers = whole(max_workers, "max_workers", 1, "workers")
     parts = _gathered(run(Task(access, request, plan, rate), names, max_workers))
     for part in parts:
         for known in part.provenance:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stockdb.errors import DataError
+from stockdb.models.arguments import demand_numbers
 
 __all__ = ["Own"]
 
@@ -63,7 +64,7 @@ class Own:
         Raises
         ------
         DataError
-            It gives another index, or no numbers.
+            It gives another index, or no numbers: numbers as text are none.
         """
         found = self.function(bars.copy())
         if isinstance(found, pd.Series):
@@ -75,14 +76,8 @@ class Own:
                 "there is no value.",
                 column=self.name,
             )
-        try:
-            values = found.to_numpy(np.float64, na_value=np.nan)
-        except (TypeError, ValueError):
-            raise DataError(
-                f"The feature function {self.name!r} did not return numbers.",
-                remedy="Encode classes as numbers.",
-                column=self.name,
-            ) from None
+        demand_numbers(found, self.name)
+        values = found.to_numpy(np.float64, na_value=np.nan)
         values = np.where(np.isinf(values), np.nan, values)
         return pd.DataFrame(values, index=found.index, columns=[str(n) for n in found.columns])
 

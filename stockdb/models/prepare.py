@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stockdb.access.callers import callers_level
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.models import layouts
+from stockdb.models.arguments import frame_of, text, whole
 from stockdb.models.fingerprint import Fingerprint, fingerprint
 from stockdb.models.kinds import ModelKind, model_kind
 from stockdb.models.labels import Labels, align_labels
@@ -63,7 +66,8 @@ def prepare_for_model(
     seed : int
         Order of shuffled batches. It changes no number and is not in the fingerprint.
     horizon : int, optional
-        For a label of your own: bars from a row to the last bar that the label reads.
+        For a label of your own: bars from a row to the last bar that the label reads. Of a
+        label whose reach is known it may only say more.
     weight : str, optional
         Column of the sample weights; ``weight`` for the label ``y_tb``, otherwise 1.
     returns : str
@@ -96,11 +100,17 @@ def prepare_for_model(
     Raises
     ------
     ConfigurationError
-        Unknown model type, a column that is missing, a label of unknown reach.
+        Unknown model type, a column that is missing, a label of unknown reach, a horizon
+        shorter than a label's known reach, a count that is no whole number.
     DataError
         No MultiIndex (symbol, date), duplicates, infinite values, no training sample.
     RangeError
-        ``split_dates`` are not two ascending dates.
+        ``split_dates`` are not two ascending dates, or all rows lie on one side of the first.
+
+    Warns
+    -----
+    UserWarning
+        Valid or test is left without a sample.
 
     Notes
     -----
@@ -115,8 +125,15 @@ def prepare_for_model(
     vocabulary are fitted on the rows at which a training sample ends, and on no other.
     """
     kind = model_kind(model_type)
-    if not isinstance(seq_len, int) or seq_len < 1:
-        raise ConfigurationError(f"seq_len={seq_len!r}: a window holds at least one row.")
+    features = frame_of(features)
+    label = text(label, "label", "Name one column, such as 'y_fwd_5'.")
+    returns = text(returns, "returns", "Name one column, such as 'ret_1'.")
+    if weight is not None:
+        weight = text(weight, "weight", "Name one column, or leave it out.")
+    if calendar is not None:
+        calendar = text(calendar, "calendar", "Give a code such as 'XNYS', or None.")
+    seq_len = whole(seq_len, "seq_len", 1, "rows of a window")
+    seed = whole(seed, "seed", 0, "shuffled orders")
     note = dict(features.attrs.get("stockdb") or {})
     if calendar == "auto":
         calendar = note.get("calendar", "XNYS")
@@ -133,7 +150,7 @@ def prepare_for_model(
         labels = align_labels(frame, rows, label, horizon, weight, note.get("reach", {}))
     else:
         labels = layouts.own_labels(rows, frame[returns], panel=kind.layout == "panel")
-    gap = labels.horizon if embargo is None else embargo
+    gap = labels.horizon if embargo is None else whole(embargo, "embargo", 0, "sessions")
     plan = plan_split(rows.sessions, np.unique(rows.day), split_dates, gap)
     parameters = {
         "model_type": model_type,
@@ -151,6 +168,7 @@ def prepare_for_model(
     }
     work = _Work(kind, rows, labels, plan, ledger, seq_len, seed)
     made = _LAYOUTS[kind.layout](work)
+    _warn_of_empty(made.segments, rows, parameters, ledger)
     objects, spec = _objects(note), str(note.get("spec", ""))
     return Prepared(
         model_type=model_type,
@@ -343,6 +361,22 @@ def _demand_samples(train: Array, ledger: Ledger) -> None:
             f"No training sample is left; rows dropped by reason: {ledger.dropped}.",
             remedy="Ask for more history, a shorter seq_len, fewer features with NaN, or "
             "later split_dates.",
+        )
+
+
+def _warn_of_empty(
+    segments: list[Any], rows: Rows, parameters: Mapping[str, Any], ledger: Ledger
+) -> None:
+    # Train is never among them: that is an error.
+    empty = [name for name, each in zip(_NAMES, segments, strict=True) if not len(each.index)]
+    if empty:
+        first, last = rows.sessions[rows.day.min()], rows.sessions[rows.day.max()]
+        warnings.warn(
+            f"{' and '.join(empty)} has no sample. There are rows of {first:%Y-%m-%d} .. "
+            f"{last:%Y-%m-%d}, valid begins on {parameters['valid_from']} and test on "
+            f"{parameters['test_from'] or 'a later date'}; rows dropped by reason: "
+            f"{ledger.dropped}.",
+            stacklevel=callers_level(),
         )
 
 

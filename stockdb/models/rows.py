@@ -87,7 +87,11 @@ def sort_rows(frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.sort_index()
     if not frame.index.is_unique:
         twice = frame.index[frame.index.duplicated()][0]
-        raise DataError(f"The feature frame holds {twice[0]} {twice[1]} twice.", symbol=twice[0])
+        raise DataError(
+            f"The feature frame holds {twice[0]} {twice[1]} twice.",
+            remedy="Keep one row of each: features[~features.index.duplicated(keep='last')].",
+            symbol=str(twice[0]),
+        )
     return frame
 
 
@@ -140,7 +144,10 @@ def _compact(index: pd.MultiIndex, level: int) -> tuple[pd.Index[Any], Array]:
     """Values of a level that occur, ascending, and each row's place among them."""
     codes = np.asarray(index.codes[level])
     if codes.min() < 0:
-        raise DataError(f"The index level {index.names[level]!r} has missing values.")
+        raise DataError(
+            f"The index level {index.names[level]!r} has missing values.",
+            remedy="Leave those rows out, or say what they belong to.",
+        )
     used = np.flatnonzero(np.bincount(codes, minlength=len(index.levels[level])))
     values = index.levels[level].take(used)
     order = np.asarray(values.argsort())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockdb.errors import ConfigurationError
+from stockdb.models.arguments import whole
 from stockdb.models.rows import Array, Rows
 from stockdb.models.windows import Windows
 
@@ -145,8 +145,7 @@ class Segment:
         seed : int, optional
             Another one for each epoch; by default that of ``prepare_for_model``.
         """
-        if size < 1:
-            raise ConfigurationError(f"size={size}: a batch has at least one sample.")
+        size = whole(size, "size", 1, "samples of a batch")
         order = np.arange(len(self))
         if shuffle:
             np.random.default_rng(self.seed if seed is None else seed).shuffle(order)

@@ -207,6 +207,8 @@ def make_plan(features: Any, labels: Iterable[str] | str | None) -> Plan:
     if not columns and not own:
         raise ConfigurationError("No feature is asked for.", remedy="features=None is a set of 30.")
     to_come = DEFAULT_LABELS if labels is None else labels
+    if not isinstance(to_come, Iterable):
+        raise _no_label(to_come)
     chosen_labels = (to_come,) if isinstance(to_come, str) else tuple(to_come)
     return Plan(
         columns=tuple(columns.values()),
@@ -260,17 +262,22 @@ def _labels(wanted: Iterable[str]) -> tuple[Column, ...]:
 
     columns: dict[str, Column] = {}
     for name in wanted:
+        if not isinstance(name, str):
+            raise _no_label(name)
         forward = _FORWARD.fullmatch(name)
         if forward is not None:
             columns[name] = forward_return(int(forward[1]))
         elif name == "y_tb":
             columns |= {column.name: column for column in triple_barrier()}
         else:
-            raise ConfigurationError(
-                f"There is no label {name!r}.",
-                remedy="Use y_fwd_<sessions>, such as y_fwd_5, or y_tb.",
-            )
+            raise _no_label(name)
     return tuple(columns.values())
+
+
+def _no_label(name: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"There is no label {name!r}.", remedy="Use y_fwd_<sessions>, such as y_fwd_5, or y_tb."
+    )
 
 
 def list_features() -> pd.DataFrame:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from stockdb.errors import ConfigurationError, RangeError
+from stockdb.models.arguments import whole
 from stockdb.models.rows import Array
 from stockdb.types import parse_date
 
@@ -70,18 +71,24 @@ def plan_split(
     Raises
     ------
     RangeError
-        Not two dates, ascending.
+        Not two dates, ascending; no row before the first of them, or none from it on.
     ConfigurationError
-        A negative embargo.
+        An embargo that is no whole number, or negative.
     """
-    if embargo < 0:
-        raise ConfigurationError(f"embargo={embargo}: it counts sessions.")
+    embargo = whole(embargo, "embargo", 0, "sessions")
     if split_dates is None:
         cuts = [int(held[int(len(held) * part)]) for part in (0.70, 0.85)]
         return SplitPlan(cuts[0], cuts[1], embargo)
     dates = _two_dates(split_dates)
     stamps = [pd.Timestamp(date).tz_localize(sessions.tz) for date in dates]
     places = [int(sessions.searchsorted(stamp, side="left")) for stamp in stamps]
+    if not held[0] < places[0] <= held[-1]:
+        raise RangeError(
+            f"Valid begins on {dates[0]}, and nothing would be "
+            f"{'evaluated' if places[0] > held[0] else 'trained on'}: there are rows of "
+            f"{sessions[held[0]]:%Y-%m-%d} .. {sessions[held[-1]]:%Y-%m-%d}.",
+            remedy="Give split_dates=(first date of valid, first date of test) within them.",
+        )
     return SplitPlan(places[0], places[1], embargo)
 
 
@@ -108,12 +115,8 @@ class _Splitter:
         embargo: int,
         sessions: Any,
     ) -> None:
-        if n_splits < 2:
-            raise ConfigurationError(f"n_splits={n_splits}: there must be at least 2.")
-        if embargo < 0:
-            raise ConfigurationError(f"embargo={embargo}: it counts sessions.")
-        self.n_splits = n_splits
-        self.embargo = embargo
+        self.n_splits = whole(n_splits, "n_splits", 2, "pairs of train and test")
+        self.embargo = whole(embargo, "embargo", 0, "sessions")
         begin, end = pd.DatetimeIndex(t0), pd.DatetimeIndex(t1)
         if len(begin) != len(end):
             raise ConfigurationError(f"There are {len(begin)} t0 and {len(end)} t1.")
@@ -250,14 +253,16 @@ class WalkForward(_Splitter):
         test_size: int | None = None,
     ) -> None:
         super().__init__(n_splits, t0, t1, embargo, sessions)
-        self.train_size = train_size
-        self.test_size = test_size
+        optional = {"train_size": train_size, "test_size": test_size}
+        for name, size in optional.items():
+            optional[name] = None if size is None else whole(size, name, 1, "dates")
+        self.train_size, self.test_size = optional.values()
 
     def _blocks(self) -> list[tuple[int, int]]:
         if self.test_size is None:
             parts = self._parts(self.n_splits + 1)[1:]
         else:
-            if self.test_size < 1 or self.test_size * self.n_splits >= len(self._days):
+            if self.test_size * self.n_splits >= len(self._days):
                 raise ConfigurationError(
                     f"{self.n_splits} blocks of {self.test_size} dates leave nothing to train "
                     f"on: there are {len(self._days)} dates."

@@ -11,6 +11,7 @@ import pandas as pd
 from stockdb.access import Access
 from stockdb.access.load import bars
 from stockdb.errors import ConfigurationError
+from stockdb.models.arguments import finite
 from stockdb.models.audit import AuditReport, audit
 from stockdb.models.lazy import lazy_matrix
 from stockdb.models.manifest import Manifest, freeze, rebuild
@@ -140,7 +141,7 @@ class UnifiedDataInterface:
         RangeError, UnavailableError ...
             As for ``get_historical_data``.
         """
-        if engine not in {"pandas", "dask"}:
+        if engine not in ("pandas", "dask"):
             raise ConfigurationError(f"There is no engine {engine!r}.", remedy="pandas or dask.")
         if as_of is not None:
             if engine == "dask":
@@ -156,6 +157,8 @@ class UnifiedDataInterface:
         if symbols is None:
             raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
         plan = make_plan(features, labels)
+        if rate is not None:
+            rate = finite(rate, "rate", "Give a fraction a year, such as 0.04.")
         asked = (self._access, [symbols] if isinstance(symbols, str) else symbols, plan, start, end)
         reading: dict[str, Any] = {
             "interval": interval,
@@ -225,6 +228,8 @@ class UnifiedDataInterface:
         ------
         DataError
             The frame has lost its note, or was changed.
+        ConfigurationError
+            The file cannot be written there.
         """
         manifest = freeze(features, self._access.store.bucket)
         if path is not None:

@@ -258,6 +258,37 @@ def test_audit_of_bars_that_it_reads(unified: Any) -> None:
         unified.audit(centred, ["AAPL", "NONE"])
 
 
+@pytest.mark.parametrize(
+    "call",
+    [lambda u: u.get_feature_matrix("AAPL", labels=5), lambda u: u.get_feature_matrix(5),
+     lambda u: u.get_feature_matrix("AAPL", 5), lambda u: u.get_feature_matrix("AAPL", adjust=5),
+     lambda u: u.get_feature_matrix("AAPL", max_workers="2"),
+     lambda u: u.get_feature_matrix("AAPL", max_workers=1.5),
+     lambda u: u.get_feature_matrix("AAPL", rate="x"),
+     lambda u: u.get_feature_matrix("AAPL", rate=float("nan")),
+     lambda u: u.get_feature_matrix("AAPL", engine=["pandas"]),
+     lambda u: u.get_feature_matrix("AAPL", engine="dask", partition_symbols="2"),
+     lambda u: u.get_feature_matrix(as_of=5),
+     lambda u: u.get_feature_matrix("AAPL", lambda f: f["close"].astype(str)),
+     lambda u: u.freeze(None), lambda u: u.freeze(pd.DataFrame()), lambda u: u.audit(None, "AAPL"),
+     lambda u: u.audit(lambda f: f["close"], None)],
+    ids=range(16),
+)  # fmt: skip
+def test_arguments_of_the_wrong_kind(unified: Any, call: Callable[[Any], Any]) -> None:
+    with pytest.raises((ConfigurationError, DataError)) as raised:
+        call(unified)
+    assert raised.value.remedy != DataError.default_remedy
+
+
+def test_a_manifest_that_cannot_be_written(unified: Any, tmp_path: Path) -> None:
+    frame = unified.get_feature_matrix("AAPL", ["ret_1"])
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "none" / "x.json", tmp_path / "file" / "x.json", tmp_path, 5, "", "/"):
+        with pytest.raises(ConfigurationError, match="folder that exists"):
+            unified.freeze(frame, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 def test_options_where_chains_exist(make_bucket: Any, client_factory: Any) -> None:
     files = {
         f"options-complete/{DATES[n]:%Y-%m-%d}options.csv": day_file(n, ("AAA",)) for n in range(45)
