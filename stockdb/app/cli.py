@@ -85,11 +85,22 @@ def options(
 @app.command()
 def demo(
     seed: Annotated[int, typer.Option(help="Of the simulated bucket.")] = 20240131,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="No tour: keep the server running for your own tries, until Ctrl-C."
+        ),
+    ] = False,
 ) -> None:
     """Run the README's examples on an embedded server with simulated data."""
-    from stockdb.app.tour import tour
+    if keep:
+        from stockdb.app.serve import serve
 
-    tour(seed)
+        serve(seed)
+    else:
+        from stockdb.app.tour import tour
+
+        tour(seed)
 
 
 @app.command()

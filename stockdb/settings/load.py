@@ -89,7 +89,8 @@ class Settings:
                 remedy=(
                     "Set MINIO_ENDPOINT, MINIO_ACCESS_KEY and MINIO_SECRET_KEY in the "
                     "environment or in .env, or edit minio_config.py. To try it without a "
-                    "server: `python -m stockdb demo` starts an embedded one with simulated data."
+                    "server: `python -m stockdb demo --serve` keeps an embedded one with "
+                    "simulated data."
                 ),
             )
         return parse_endpoint(text, self.connection.secure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -112,6 +113,34 @@ class TestCtrlC:
             terminal.press("\x03")
             assert terminal.status() in {130, -signal.SIGINT}, terminal.told
             assert "Traceback" not in terminal.told or wait < 0.4, terminal.told
+
+
+READ = """
+from minio_data_integration import MinIODataIntegration
+frame = MinIODataIntegration().get_historical_data("AAPL", "2024-01-01", "2024-01-31")
+print(len(frame), frame.attrs["stockdb"]["simulated"])
+"""
+
+
+def test_a_demo_server_that_stays(tmp_path: Path) -> None:
+    """The lines it prints are what another program needs; Ctrl-C leaves nothing behind."""
+    terminal = Terminal(tmp_path, "demo", "--serve")
+    terminal.until(lambda: "Ctrl-C" in terminal.told)
+    lines = [line for line in terminal.told.splitlines() if line.startswith("export ")]
+    settings = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **settings,
+             "MINIO_LOG_DIR": str(tmp_path / "logs")},
+    )  # fmt: skip
+    assert done.stdout.split() == ["21", "True"], done.stderr
+    terminal.press("\x03")
+    assert terminal.status() == 130
+    assert not Path(settings["MINIO_CACHE_DIR"]).exists()
+    host, port = settings["MINIO_ENDPOINT"].removeprefix("http://").split(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=2)
 
 
 class TestProgress:
