@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from numbers import Real
 from typing import Any, Final
 
@@ -16,10 +14,11 @@ import pandas as pd
 import pyarrow as pa
 
 from stockdb.access.provenance import ATTRS, ProvenanceLog, worst_freshness
+from stockdb.arguments import Bounds, parse_bounds, parse_number, parse_option_type
 from stockdb.core.chains import Chain, ChainReader
 from stockdb.core.days import Place
 from stockdb.core.reader import Origin, ReadPolicy
-from stockdb.errors import ConfigurationError, DataError
+from stockdb.errors import DataError
 from stockdb.types import DateLike, parse_date, parse_symbol
 
 __all__ = [
@@ -40,7 +39,6 @@ _FIRST: Final = (
     "bid_size", "ask_size", "volume", "open_interest", "style", "quote_date",
 )  # fmt: skip
 _LISTS: Final = (list, tuple, set, frozenset, np.ndarray, pd.Index, pd.Series)
-Range = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +59,11 @@ class ChainFilter:
     """
 
     expirations: frozenset[dt.date] | None = None
-    dte: Range | None = None
+    dte: Bounds | None = None
     option_type: str | None = None
-    strikes: Range | None = None
+    strikes: Bounds | None = None
     strike_set: frozenset[float] | None = None
-    moneyness: Range | None = None
+    moneyness: Bounds | None = None
 
 
 def parse_filter(
@@ -101,46 +99,21 @@ def parse_filter(
         many = isinstance(expiration, _LISTS)
         items: Iterable[Any] = expiration if many else [expiration]  # type: ignore[assignment]
         expirations = frozenset(parse_date(item, "expiration") for item in items)
-    kind = None
-    if option_type is not None:
-        kind = {"c": "call", "call": "call", "p": "put", "put": "put"}.get(
-            str(option_type).lower().removesuffix("s")
-        )
-        if kind is None:
-            raise ConfigurationError(
-                f"Unknown option_type {option_type!r}.", remedy="Use 'call' or 'put'."
-            )
-    days = (None, _number("dte", dte)) if isinstance(dte, Real) else _pair("dte", dte)
+    kind = None if option_type is None else parse_option_type(option_type)
+    days = (None, parse_number("dte", dte)) if isinstance(dte, Real) else _pair("dte", dte)
     listed: frozenset[float] | None = None
-    bounds: Range | None = None
+    bounds: Bounds | None = None
     if isinstance(strikes, tuple):
         bounds = _pair("strikes", strikes)
     elif isinstance(strikes, _LISTS):
-        listed = frozenset(_number("strikes", strike) for strike in strikes)
+        listed = frozenset(parse_number("strikes", strike) for strike in strikes)
     elif strikes is not None:
-        listed = frozenset([_number("strikes", strikes)])
+        listed = frozenset([parse_number("strikes", strikes)])
     return ChainFilter(expirations, days, kind, bounds, listed, _pair("moneyness", moneyness))
 
 
-def _pair(name: str, value: Any) -> Range | None:
-    if value is None:
-        return None
-    if not isinstance(value, (list, tuple, np.ndarray)) or len(value) != 2:
-        raise ConfigurationError(
-            f"{name}={value!r} is not a range.", remedy=f"Give {name}=(low, high), None is open."
-        )
-    low, high = (None if item is None else _number(name, item) for item in value)
-    if low is not None and high is not None and low > high:
-        raise ConfigurationError(f"{name}={value!r} is reversed.", remedy="Swap the two.")
-    return low, high
-
-
-def _number(name: str, value: Any) -> float:
-    if not isinstance(value, (Real, Decimal)) or isinstance(value, bool) or math.isnan(value):
-        raise ConfigurationError(
-            f"{name}: {value!r} is not a number.", remedy=f"Give {name} as numbers."
-        )
-    return float(value)
+def _pair(name: str, value: Any) -> Bounds | None:
+    return None if value is None else parse_bounds(name, value)
 
 
 def parse_contract(text: str) -> tuple[str, str]:
@@ -332,7 +305,7 @@ def implied_spot(frame: pd.DataFrame) -> float | None:
     return float(money["spot"].median())
 
 
-def _inside(values: np.ndarray[Any, np.dtype[Any]], bounds: Range) -> np.ndarray[Any, Any]:
+def _inside(values: np.ndarray[Any, np.dtype[Any]], bounds: Bounds) -> np.ndarray[Any, Any]:
     low, high = bounds
     keep = np.ones(len(values), bool)
     if low is not None:

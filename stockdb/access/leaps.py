@@ -84,8 +84,8 @@ def arbitrage_on(
     )
     if options.get("include_statistical"):
         middle = None
-        if stock_bid is not None and stock_ask is not None:
-            middle = (stock_bid + stock_ask) / 2.0
+        if terms.stock_bid is not None and terms.stock_ask is not None:
+            middle = (terms.stock_bid + terms.stock_ask) / 2.0
         chain = with_numbers(access, chain, NumbersRequest(middle, market.curve))
     frame = find_arbitrage(chain, terms, **options)
     frame.attrs[ATTRS]["market"] = market.describe()

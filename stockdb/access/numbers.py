@@ -15,7 +15,7 @@ from stockdb.access.provenance import ATTRS
 from stockdb.errors import ConfigurationError, DataError, NotFoundError
 from stockdb.options.chain import COLUMNS, enrich
 from stockdb.options.forwards import implied_spot
-from stockdb.options.market import DividendSchedule, RateCurve
+from stockdb.options.market import DividendSchedule, RateCurve, parse_price, parse_yield
 from stockdb.options.quotes import executable_quotes
 
 __all__ = ["NumbersRequest", "with_numbers"]
@@ -30,12 +30,26 @@ _UNITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NumbersRequest:
-    """What a caller says of the market; the rest comes from the bucket."""
+    """What a caller says of the market, checked before anything is read; the rest is the bucket's.
+
+    Raises
+    ------
+    ConfigurationError
+        A price, rate, yield or schedule that cannot be one.
+    """
 
     spot: float | None = None
     rate: Any = None
     dividends: Any = None
     q: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spot", parse_price("spot", self.spot))
+        object.__setattr__(self, "q", parse_yield(self.q))
+        if self.rate is not None and not _implied(self.rate):
+            object.__setattr__(self, "rate", RateCurve.of(self.rate))
+        if self.dividends is not None:
+            object.__setattr__(self, "dividends", DividendSchedule.of(self.dividends))
 
 
 def with_numbers(
@@ -101,7 +115,7 @@ def _of_day(
     keep: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     rate = wanted.rate
-    implied = isinstance(rate, str) and rate == "implied"
+    implied = _implied(rate)
     if not implied:
         rate = read_market(access.reference, symbol, day, rate=rate, dividends=()).curve
     spot, source, note = _spot(access, symbol, day, chain, wanted.spot, None if implied else rate)
@@ -119,9 +133,13 @@ def _of_day(
         "synchronous": source == "caller",
         **({"note": note} if note else {}),
         "rate": "implied" if implied else None if rate is None else rate.describe(),
-        "dividends": None if cash is None else DividendSchedule.of(cash).describe(),
+        "dividends": None if cash is None else cash.describe(),
         "price": "mid",
     }
+
+
+def _implied(rate: Any) -> bool:
+    return isinstance(rate, str) and rate == "implied"
 
 
 def _spot(

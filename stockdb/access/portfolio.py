@@ -27,6 +27,8 @@ _QUOTED: Final = (
     "type", "strike", "expiration", "dte", "bid", "ask", "mid", "iv", "rate", "q", "spot",
     *_GREEKS, "open_interest", "volume",
 )  # fmt: skip
+_AUTO: Final = "auto"
+_BENCHMARK: Final = "SPY"
 _BETA_RETURNS: Final = 252
 _LEAST_RETURNS: Final = 60
 _SHARES: Final = 100.0  # of a contract
@@ -167,7 +169,8 @@ def analyze_positions(
             rows.append(_stock(access, enriched, symbol, count, day))
     days = {found[symbol][1] for symbol in symbols}
     schedules = {symbol: found[symbol][2] for symbol in symbols}
-    known, price = _betas(access, symbols, max(days), betas, benchmark)
+    against, returns = _benchmark(access, benchmark, max(days))
+    known, price = _betas(access, symbols, max(days), betas, returns)
     result = analyze(
         pd.DataFrame(rows),
         quote_date=max(days),
@@ -177,7 +180,7 @@ def analyze_positions(
         **options,
     )
     result.notes["quote_dates"] = sorted(str(day.date()) for day in days)
-    result.notes["benchmark"] = benchmark
+    result.notes["benchmark"] = against
     return result
 
 
@@ -290,18 +293,27 @@ def _leaps_call(enriched: pd.DataFrame, symbol: str, min_days: int) -> str:
     return str(first["contract"].loc[away.idxmin()])
 
 
+def _benchmark(
+    access: Access, asked: str | None, day: pd.Timestamp
+) -> tuple[str | None, pd.Series]:
+    """Read the benchmark's returns; only the one that nobody named may be absent."""
+    if asked is None:
+        return None, pd.Series(dtype=np.float64)
+    named = asked != _AUTO
+    symbol = parse_symbol(asked) if named else _BENCHMARK
+    returns = _returns(access, symbol, day, required=named)
+    return (symbol if len(returns) else None), returns
+
+
 def _betas(
     access: Access,
     symbols: list[str],
     day: pd.Timestamp,
     given: Mapping[str, float] | None,
-    benchmark: str | None,
+    market: pd.Series,
 ) -> tuple[dict[str, float], float]:
     """Regress daily returns on the benchmark's where no beta is given."""
     known = {name: float(beta) for name, beta in (given or {}).items()}
-    if benchmark is None:
-        return known, float("nan")
-    market = _returns(access, benchmark, day)
     price = float(market.attrs["last"]) if len(market) else float("nan")
     for symbol in symbols:
         if symbol in known or not len(market):
@@ -314,12 +326,16 @@ def _betas(
     return known, price
 
 
-def _returns(access: Access, symbol: str, day: pd.Timestamp) -> pd.Series:
+def _returns(
+    access: Access, symbol: str, day: pd.Timestamp, *, required: bool = False
+) -> pd.Series:
     adjust, _ = load.widest_adjustment(access, "auto")
     request = access.request(None, day, "daily", adjust=adjust, validate=False)
     try:
         frame = access.history(symbol, request)
     except NotFoundError:
+        if required:
+            raise
         return pd.Series(dtype=np.float64)
     closes = frame["close"].where(frame["close"] > 0.0)
     found = pd.Series(np.log(closes).diff().to_numpy(), index=frame.index, name=symbol)

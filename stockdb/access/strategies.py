@@ -16,6 +16,7 @@ from stockdb.access.chains import parse_filter, read_chain
 from stockdb.access.market import Market, read_market
 from stockdb.access.numbers import NumbersRequest, with_numbers
 from stockdb.access.provenance import ATTRS
+from stockdb.arguments import parse_optional, parse_whole
 from stockdb.core.days import Place
 from stockdb.core.reader import ReadPolicy
 from stockdb.errors import ConfigurationError, StockDBError, SymbolNotFoundError
@@ -26,6 +27,7 @@ from stockdb.options.calendars import (
     calendar_spreads,
     diagonal_spreads,
 )
+from stockdb.options.market import parse_price, parse_stock_quote
 from stockdb.options.synthetics import SyntheticRules, synthetic_positions
 from stockdb.options.volatility import VolatilityRules, iv_at, volatility_trades
 from stockdb.types import DateLike, parse_date, parse_symbol
@@ -59,6 +61,11 @@ class Asked:
     max_rows : int
     verify, max_age, offline, allow_stale
         As for ``get_option_chain``.
+
+    Raises
+    ------
+    ConfigurationError
+        A price, rate, yield, schedule, fee or count that cannot be one.
     """
 
     stock_bid: float | None = None
@@ -76,10 +83,26 @@ class Asked:
     policy: ReadPolicy = field(init=False, default_factory=ReadPolicy, repr=False)
 
     def __post_init__(self) -> None:
-        policy = ReadPolicy(self.max_age, self.offline, self.allow_stale)
-        object.__setattr__(self, "policy", policy)
-        if self.spot is None and self.stock_bid is not None and self.stock_ask is not None:
-            object.__setattr__(self, "spot", (self.stock_bid + self.stock_ask) / 2.0)
+        bid, ask = parse_stock_quote(self.stock_bid, self.stock_ask)
+        spot = parse_price("spot", self.spot)
+        if spot is None and bid is not None and ask is not None:
+            spot = (bid + ask) / 2.0
+        checked = NumbersRequest(spot, self.rate, self.dividends, self.q)
+        parsed = {
+            "stock_bid": bid,
+            "stock_ask": ask,
+            "spot": checked.spot,
+            "rate": checked.rate,
+            "dividends": checked.dividends,
+            "q": checked.q,
+            "fees_per_contract": parse_optional(
+                "fees_per_contract", self.fees_per_contract, least=0.0
+            ),
+            "max_rows": parse_whole("max_rows", self.max_rows, least=1),
+            "policy": ReadPolicy(self.max_age, self.offline, self.allow_stale),
+        }
+        for name, value in parsed.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Asked:
@@ -135,6 +158,7 @@ def candidates(
     bars_symbol: str | None = None,
 ) -> pd.DataFrame:
     """Read a chain and search it by some rules; see the methods of ``LEAPSDataIntegration``."""
+    history_days = parse_whole("history_days", history_days)
     book, enriched, market = read_book(access, symbol, date, asked)
     fees = access.settings.leaps.fees_per_contract
     common: dict[str, Any] = {
@@ -145,7 +169,9 @@ def candidates(
     notes: dict[str, Any] = {}
     if isinstance(rules, VolatilityRules):
         day = book.quote_date.date()
-        closes, notes["closes"] = closes_before(access, bars_symbol or symbol, day, asked)
+        closes, notes["closes"] = closes_before(
+            access, bars_symbol or symbol, day, asked, required=bars_symbol is not None
+        )
         past, notes["history"] = _past(access, symbol, day, history_days, asked)
         frame = volatility_trades(book, closes, rules, history=past, **common)
     else:
@@ -166,13 +192,22 @@ def _why_empty(frame: pd.DataFrame, enriched: pd.DataFrame, note: dict[str, Any]
     if not (enriched["reason"] == "").any() and len(reasons):
         return f"no quote has an implied volatility: {reasons.index[0]}"
     rejected = note.get("rejected") or {}
+    if (
+        "closes" in note
+        and rejected["structures"]
+        and rejected["numbers"] == rejected["structures"]
+    ):
+        known = note["closes"]
+        few = f"{known['closes']} closes up to the day are too few"
+        why = few if "last" in known else known["note"]
+        return f"no realised volatility to hold an implied one against: {why}"
     if rejected.get("pairs", rejected.get("structures", 0)):
         return "every candidate breaks a rule; see 'rejected' for how many break which"
     return "no options of the expirations, deltas or strikes asked for are quoted"
 
 
 def closes_before(
-    access: Access, symbol: str, day: dt.date, asked: Asked
+    access: Access, symbol: str, day: dt.date, asked: Asked, *, required: bool = False
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], dict[str, Any]]:
     """Read the closes up to a day, adjusted as far as the bucket knows how.
 
@@ -180,6 +215,11 @@ def closes_before(
     -------
     (numpy.ndarray, dict)
         Oldest first; empty where the bucket has no bars. What was read.
+
+    Raises
+    ------
+    SymbolNotFoundError
+        The bucket has no bars, and they are required: the caller named them.
     """
     adjust, why = load.widest_adjustment(access, "auto")
     request = access.request(
@@ -195,6 +235,8 @@ def closes_before(
     try:
         frame = access.history(symbol, request)
     except SymbolNotFoundError:
+        if required:
+            raise
         return np.empty(0), {"closes": 0, "note": f"the bucket has no bars of {symbol}"}
     closes = frame["close"].to_numpy(np.float64)
     closes = closes[np.isfinite(closes) & (closes > 0.0)]

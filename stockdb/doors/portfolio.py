@@ -110,7 +110,7 @@ class PortfolioMethods:
         dividends: Mapping[str, Any] | None = None,
         spots: Mapping[str, float] | None = None,
         betas: Mapping[str, float] | None = None,
-        benchmark: str | None = "SPY",
+        benchmark: str | None = "auto",
         spot_moves: Sequence[float] = (-0.20, -0.15, -0.10, -0.05, 0.0, 0.05, 0.10, 0.15, 0.20),
         vol_moves: Sequence[float] = (-0.10, -0.05, 0.0, 0.05, 0.10),
         days: Sequence[int] = (0, 30, 90),
@@ -137,7 +137,8 @@ class PortfolioMethods:
         dividends, spots, betas : mapping of symbol, optional
             By default of the bucket: its dividends, closes, and betas of 252 daily returns.
         benchmark : str, optional
-            What betas are against; None leaves them out.
+            What betas are against: a symbol whose bars have to be there, ``auto`` for SPY where
+            the bucket has it (``notes`` say), None for no betas.
         spot_moves, vol_moves, days
             Axes of the scenarios: relative, absolute (.1 is ten points), calendar days.
         participation : float

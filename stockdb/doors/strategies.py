@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stockdb.arguments import Bounds
 from stockdb.types import DateLike
 
 if TYPE_CHECKING:  # loaded with the first client
@@ -14,8 +16,6 @@ if TYPE_CHECKING:  # loaded with the first client
     from stockdb.access import Access
 
 __all__ = ["StrategyMethods"]
-
-Range = tuple[float | None, float | None]
 
 
 class StrategyMethods:
@@ -45,9 +45,9 @@ class StrategyMethods:
         date: DateLike | None = None,
         *,
         option_type: str | None = None,
-        front_days: Range = (20, 90),
-        back_days: Range = (365, None),
-        moneyness: Range = (0.9, 1.1),
+        front_days: Bounds = (20, 90),
+        back_days: Bounds = (365, None),
+        moneyness: Bounds = (0.9, 1.1),
         min_iv_difference: float | None = None,
         max_spread_pct: float | None = 0.25,
         min_open_interest: float = 0.0,
@@ -102,11 +102,11 @@ class StrategyMethods:
         symbol: str,
         date: DateLike | None = None,
         *,
-        option_type: str = "call",
-        long_delta: Range = (0.70, 0.90),
-        short_delta: Range = (0.20, 0.30),
-        long_days: Range = (366, None),
-        short_days: Range = (30, 45),
+        option_type: str | None = "call",
+        long_delta: Bounds = (0.70, 0.90),
+        short_delta: Bounds = (0.20, 0.30),
+        long_days: Bounds = (366, None),
+        short_days: Bounds = (30, 45),
         max_debit_of_width: float | None = 0.75,
         extrinsic_covered: bool = True,
         upside_covered: bool = True,
@@ -121,7 +121,8 @@ class StrategyMethods:
         ----------
         symbol : str
         date : date-like, optional
-        option_type : {'call', 'put'}
+        option_type : {'call', 'put'}, optional
+            None searches both.
         long_delta, short_delta : (least, most)
             Of absolute deltas.
         long_days, short_days : (least, most)
@@ -167,9 +168,14 @@ class StrategyMethods:
         symbol: str,
         date: DateLike | None = None,
         *,
-        kinds: tuple[str, ...] = ("synthetic_long", "synthetic_short", "conversion", "reversal"),
-        days: Range = (365, None),
-        moneyness: Range = (0.8, 1.2),
+        kinds: str | Sequence[str] = (
+            "synthetic_long",
+            "synthetic_short",
+            "conversion",
+            "reversal",
+        ),
+        days: Bounds = (365, None),
+        moneyness: Bounds = (0.8, 1.2),
         max_spread_pct: float | None = 0.25,
         min_open_interest: float = 0.0,
         **market: Any,
@@ -180,7 +186,7 @@ class StrategyMethods:
         ----------
         symbol : str
         date : date-like, optional
-        kinds : tuple of str
+        kinds : str or sequence of str
         days : (least, most)
             Calendar days to expiration.
         moneyness : (least, most)
@@ -205,7 +211,7 @@ class StrategyMethods:
         from stockdb.access.strategies import Asked, candidates
         from stockdb.options.synthetics import SyntheticRules
 
-        rules = SyntheticRules(tuple(kinds), days, moneyness, max_spread_pct, min_open_interest)
+        rules = SyntheticRules(kinds, days, moneyness, max_spread_pct, min_open_interest)
         return candidates(self._access, symbol, date, rules, Asked.of(market))
 
     def find_volatility_arbitrage(
@@ -214,8 +220,8 @@ class StrategyMethods:
         date: DateLike | None = None,
         *,
         structure: str = "straddle",
-        days: Range = (365, None),
-        moneyness: Range = (0.8, 1.2),
+        days: Bounds = (365, None),
+        moneyness: Bounds = (0.8, 1.2),
         window: int | None = None,
         min_difference: float | None = None,
         beats_spread: bool = True,
@@ -250,7 +256,8 @@ class StrategyMethods:
             Option days before the date that are read for rank, percentile and z-score of iv:
             one read each. 0 reads none.
         bars_symbol : str, optional
-            Whose bars give the realised volatility; the symbol's own by default.
+            Whose bars give the realised volatility; the symbol's own by default. Bars that are
+            named here have to be there.
         **market
             See :class:`StrategyMethods`.
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from stockdb.arguments import parse_bounds, parse_number, parse_optional, parse_whole
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.options._butterflies import butterfly_tests, call_rays
 from stockdb.options._packages import Found, Terms
@@ -16,7 +17,7 @@ from stockdb.options._parity import NO_SPOT, box_tests, future_tests, parity_tes
 from stockdb.options._rows import COLUMNS, rows_of
 from stockdb.options._statistical import NEEDS, statistical_tests, with_implied_spot
 from stockdb.options._verticals import put_rays, two_option_pairs, two_option_tests
-from stockdb.options.market import DividendSchedule, RateCurve
+from stockdb.options.market import DividendSchedule, RateCurve, parse_stock_quote
 from stockdb.options.quotes import Quotes, executable_quotes
 from stockdb.options.suspects import Suspects, find_suspects, judge_stock
 from stockdb.types import DateLike, parse_date
@@ -57,40 +58,39 @@ def terms_of(
     ConfigurationError
         A price that is not positive, a stock bid above its ask, a negative fee.
     """
-    for name, price in (("stock_bid", stock_bid), ("stock_ask", stock_ask)):
-        if price is not None and not (np.isfinite(price) and price > 0.0):
-            raise ConfigurationError(f"{name}={price!r} is not a price.", remedy="Give dollars.")
-    if stock_bid is not None and stock_ask is not None and stock_bid > stock_ask:
-        raise ConfigurationError(
-            f"The stock's bid {stock_bid:g} is above its ask {stock_ask:g}.",
-            remedy="Give a quote of one moment; a crossed one is a data error.",
-        )
-    for name, cost in (("fees_per_contract", fees_per_contract), ("borrow_rate", borrow_rate)):
-        if not (np.isfinite(cost) and cost >= 0.0):
-            raise ConfigurationError(f"{name}={cost!r} is not a cost.", remedy="Give 0 or more.")
+    bid, ask = parse_stock_quote(stock_bid, stock_ask)
     return Terms(
-        stock_bid=None if stock_bid is None else float(stock_bid),
-        stock_ask=None if stock_ask is None else float(stock_ask),
+        stock_bid=bid,
+        stock_ask=ask,
         curve=None if rate is None else RateCurve.of(rate),
         dividends=None if dividends is None else DividendSchedule.of(dividends),
         declared_until=(
             None if declared_until is None else parse_date(declared_until, "declared_until")
         ),
         known_until=None if known_until is None else parse_date(known_until, "known_until"),
-        fee=float(fees_per_contract),
-        borrow_rate=float(borrow_rate),
-        futures=tuple(_future(day, quote) for day, quote in (futures or {}).items()),
+        fee=parse_number("fees_per_contract", fees_per_contract, least=0.0),
+        borrow_rate=parse_number("borrow_rate", borrow_rate, least=0.0),
+        futures=_futures(futures),
     )
 
 
-def _future(day: DateLike, quote: tuple[float, float]) -> tuple[dt.date, float, float]:
-    bid, ask = (float(price) for price in quote)
-    if not 0.0 < bid <= ask:
-        raise ConfigurationError(
-            f"The future of {day} has the bid {bid:g} and the ask {ask:g}.",
-            remedy="Give futures={expiration: (bid, ask)} of the moment of the chain.",
-        )
-    return parse_date(day, "futures"), bid, ask
+def _futures(given: Any) -> tuple[tuple[dt.date, float, float], ...]:
+    """Read the quotes of futures by expiration."""
+    if given is None:
+        return ()
+    remedy = "Give futures={expiration: (bid, ask)} of the moment of the chain."
+    if not isinstance(given, (Mapping, pd.Series)):
+        raise ConfigurationError(f"futures={given!r} is no mapping by expiration.", remedy=remedy)
+    found = []
+    pairs: Any = given.items()
+    for day, quote in pairs:
+        bid, ask = parse_bounds(f"futures[{str(day)!r}]", quote)
+        if bid is None or ask is None or bid <= 0.0:
+            raise ConfigurationError(
+                f"futures[{str(day)!r}]={quote!r} is no bid and ask.", remedy=remedy
+            )
+        found.append((parse_date(day, "futures"), bid, ask))
+    return tuple(found)
 
 
 def find_arbitrage(
@@ -163,6 +163,8 @@ def find_arbitrage(
     bought options cost.
     """
     terms = terms or Terms()
+    tick = parse_optional("tick", tick, above=0.0)
+    max_rows = parse_whole("max_rows", max_rows, least=1)
     if "symbol" in chain.columns and chain["symbol"].nunique() > 1:
         raise DataError(
             "The chain holds more than one underlying.",

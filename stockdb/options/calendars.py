@@ -8,6 +8,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from stockdb.arguments import (
+    Bounds,
+    parse_bounds,
+    parse_option_type,
+    parse_optional,
+    parse_whole,
+)
+from stockdb.options._asked import settle
 from stockdb.options.book import Book
 from stockdb.options.candidates import build, limited
 from stockdb.options.market import DividendSchedule
@@ -16,7 +24,6 @@ from stockdb.options.quotes import Bools, Floats, Ints
 
 __all__ = ["CalendarRules", "DiagonalRules", "calendar_spreads", "diagonal_spreads", "forward_vol"]
 
-Range = tuple[float | None, float | None]
 _SIGNS: Final = (-1, 1)  # the nearer one sold, the later one bought
 
 
@@ -27,6 +34,7 @@ class CalendarRules:
     Attributes
     ----------
     option_type : {'call', 'put'} or None
+        In any of the spellings of :func:`stockdb.arguments.parse_option_type`.
     front_days, back_days : tuple
         Least and most calendar days to expiration of the sold and of the bought option.
     moneyness : tuple
@@ -39,16 +47,32 @@ class CalendarRules:
         Least open interest of either leg, contracts.
     max_debit : float or None
         Dollars a share.
+
+    Raises
+    ------
+    ConfigurationError
+        A value that is none, or a reversed range.
     """
 
     option_type: str | None = None
-    front_days: Range = (20, 90)
-    back_days: Range = (365, None)
-    moneyness: Range = (0.9, 1.1)
+    front_days: Bounds = (20, 90)
+    back_days: Bounds = (365, None)
+    moneyness: Bounds = (0.9, 1.1)
     min_iv_difference: float | None = None
     max_spread_pct: float | None = 0.25
     min_open_interest: float = 0.0
     max_debit: float | None = None
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            option_type=None if self.option_type is None else parse_option_type(self.option_type),
+            front_days=parse_bounds("front_days", self.front_days),
+            back_days=parse_bounds("back_days", self.back_days),
+            moneyness=parse_bounds("moneyness", self.moneyness),
+            min_iv_difference=parse_optional("min_iv_difference", self.min_iv_difference),
+            max_debit=parse_optional("max_debit", self.max_debit),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +81,7 @@ class DiagonalRules:
 
     Attributes
     ----------
-    option_type : {'call', 'put'}
+    option_type : {'call', 'put'} or None
         ``call`` is the poor man's covered call.
     long_delta, short_delta : tuple
         Of absolute deltas.
@@ -73,19 +97,37 @@ class DiagonalRules:
     min_open_interest : float
     roll_days : int
         The sold option is to be rolled so many days before it expires.
+
+    Raises
+    ------
+    ConfigurationError
+        A value that is none, or a reversed range.
     """
 
-    option_type: str = "call"
-    long_delta: Range = (0.70, 0.90)
-    short_delta: Range = (0.20, 0.30)
-    long_days: Range = (366, None)
-    short_days: Range = (30, 45)
+    option_type: str | None = "call"
+    long_delta: Bounds = (0.70, 0.90)
+    short_delta: Bounds = (0.20, 0.30)
+    long_days: Bounds = (366, None)
+    short_days: Bounds = (30, 45)
     max_debit_of_width: float | None = 0.75
     extrinsic_covered: bool = True
     upside_covered: bool = True
     max_spread_pct: float | None = 0.25
     min_open_interest: float = 0.0
     roll_days: int = 7
+
+    def __post_init__(self) -> None:
+        width = parse_optional("max_debit_of_width", self.max_debit_of_width, least=0.0)
+        settle(
+            self,
+            option_type=None if self.option_type is None else parse_option_type(self.option_type),
+            long_delta=parse_bounds("long_delta", self.long_delta, least=0.0, most=1.0),
+            short_delta=parse_bounds("short_delta", self.short_delta, least=0.0, most=1.0),
+            long_days=parse_bounds("long_days", self.long_days),
+            short_days=parse_bounds("short_days", self.short_days),
+            max_debit_of_width=width,
+            roll_days=parse_whole("roll_days", self.roll_days),
+        )
 
 
 def forward_vol(front: Any, front_years: Any, back: Any, back_years: Any) -> Any:
@@ -249,7 +291,7 @@ def _type(book: Book, wanted: str | None) -> Bools:
     return np.asarray(book.call == (wanted == "call"))
 
 
-def _in(values: Floats | Ints, bounds: Range) -> Bools:
+def _in(values: Floats | Ints, bounds: Bounds) -> Bools:
     low, high = bounds
     inside = np.isfinite(values)
     if low is not None:

@@ -12,7 +12,7 @@ from stockdb.errors import ConfigurationError
 from stockdb.options.american import FAST
 from stockdb.options.forwards import Forwards, forward_curve, implied_spot
 from stockdb.options.implied import implied_of
-from stockdb.options.market import DividendSchedule, RateCurve
+from stockdb.options.market import DividendSchedule, RateCurve, parse_price, parse_yield
 from stockdb.options.quotes import Quotes, executable_quotes
 from stockdb.options.terms import Terms
 from stockdb.types import DateLike
@@ -121,7 +121,9 @@ def enrich(
     price = found.spot if isinstance(found, Forwards) else spot
     _fill_quotes(columns, chain, quotes, price)
     if isinstance(found, Forwards):
-        _fill_numbers(columns, quotes, found, DividendSchedule.of(dividends or ()))
+        _fill_numbers(
+            columns, quotes, found, DividendSchedule.of(() if dividends is None else dividends)
+        )
     else:
         columns["reason"][quotes.row] = found
     result = chain.copy()
@@ -175,8 +177,7 @@ def _prepare(
     quote_date: DateLike | None,
 ) -> tuple[Quotes, Forwards | str]:
     """Take quotes and forwards; the reason where there are no forwards."""
-    if spot is not None and not spot > 0.0:
-        raise ConfigurationError(f"A stock at {spot} dollars makes no sense.", remedy="Give spot=.")
+    spot, q = parse_price("spot", spot), parse_yield(q)
     if q is not None and dividends is not None:
         raise ConfigurationError(
             "Both a yield and cash dividends are given.", remedy="Give one of q= and dividends=."

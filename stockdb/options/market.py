@@ -19,16 +19,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stockdb.arguments import parse_optional
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.types import DateLike, parse_date
 
-__all__ = ["DividendSchedule", "RateCurve", "year_fraction"]
+__all__ = [
+    "DividendSchedule",
+    "RateCurve",
+    "parse_price",
+    "parse_stock_quote",
+    "parse_yield",
+    "year_fraction",
+]
 
 Floats = npt.NDArray[np.float64]
 
 DAYS_A_YEAR: Final = 365.0
 _OPEN_BEFORE_CLOSE: Final = 6.5 / 24.0  # days
-_MOST: Final = 0.5  # a rate above 50 % is a percentage that was not divided by 100
+#: A rate above 50 % is a percentage that was not divided by 100; no market has been below -1 %.
+_MOST: Final = 0.5
+_LEAST: Final = -0.05
+#: Yields that a caller may give: stock that is hard to borrow has "yielded" up to its whole price.
+_YIELDS: Final = {"least": -0.5, "most": 1.0}
 _TENOR: Final = re.compile(
     r"(?:DGS|BC_)?\s*(\d+(?:\.\d+)?)\s*[-_ ]?\s*(mo?|months?|mths?|yr?s?|years?)?", re.I | re.ASCII
 )
@@ -44,6 +56,33 @@ def year_fraction(quote_date: DateLike, expiration: DateLike) -> float:
     """
     days = (parse_date(expiration, "expiration") - parse_date(quote_date, "quote_date")).days
     return days / DAYS_A_YEAR
+
+
+def parse_price(name: str, value: object) -> float | None:
+    """Read a price, dollars above 0, or None."""
+    return parse_optional(name, value, above=0.0, remedy=f"Give {name} in dollars, above 0.")
+
+
+def parse_yield(value: object) -> float | None:
+    """Read ``q``, a continuous yield a year from -0.5 to 1, or None."""
+    return parse_optional("q", value, remedy="Yields are fractions: 1.2 % is 0.012.", **_YIELDS)
+
+
+def parse_stock_quote(bid: object, ask: object) -> tuple[float | None, float | None]:
+    """Read ``stock_bid`` and ``stock_ask``, dollars; None where unknown.
+
+    Raises
+    ------
+    ConfigurationError
+        One is no price, or the bid is above the ask.
+    """
+    low, high = parse_price("stock_bid", bid), parse_price("stock_ask", ask)
+    if low is not None and high is not None and low > high:
+        raise ConfigurationError(
+            f"The stock's bid {low:g} is above its ask {high:g}.",
+            remedy="Give a quote of one moment; a crossed one is a data error.",
+        )
+    return low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +121,13 @@ class RateCurve:
         for rate in (*self.tenors, *self.rates):
             if not np.isfinite(rate):
                 raise ConfigurationError("A rate curve holds a value that is not finite.")
-        if any(abs(rate) > _MOST for rate in self.rates):
-            raise ConfigurationError(
-                f"A rate of {max(self.rates, key=abs):g} a year is {max(self.rates, key=abs):.0%}.",
-                remedy="Rates are fractions: 4.5 % is 0.045.",
-            )
+        for rate in self.rates:
+            if not _LEAST <= rate <= _MOST:
+                raise ConfigurationError(
+                    f"A rate of {rate:g} a year is {rate:.0%}: it lies outside {_LEAST:.0%} to "
+                    f"{_MOST:.0%}.",
+                    remedy="Rates are fractions: 4.5 % is 0.045.",
+                )
 
     @classmethod
     def of(cls, value: Any, source: str = "caller", as_of: DateLike | None = None) -> RateCurve:

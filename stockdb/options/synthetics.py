@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from stockdb.arguments import Bounds, parse_bounds, parse_choice
+from stockdb.errors import ConfigurationError
+from stockdb.options._asked import settle
 from stockdb.options.book import STOCK, Book
-from stockdb.options.calendars import Range
-from stockdb.options.candidates import build, empty
+from stockdb.options.candidates import build
 from stockdb.options.market import DividendSchedule
 from stockdb.options.payoff import Side
 from stockdb.options.quotes import Bools, Floats, Ints
@@ -32,7 +35,7 @@ class SyntheticRules:
 
     Attributes
     ----------
-    kinds : tuple of str
+    kinds : str or sequence of str
         Of ``synthetic_long``, ``synthetic_short``, ``conversion``, ``reversal``.
     days : tuple
         Least and most calendar days to expiration.
@@ -40,13 +43,33 @@ class SyntheticRules:
         Strike / spot.
     max_spread_pct : float or None
     min_open_interest : float
+
+    Raises
+    ------
+    ConfigurationError
+        A value that is none, or a reversed range.
     """
 
-    kinds: tuple[str, ...] = tuple(_SHAPES)
-    days: Range = (365, None)
-    moneyness: Range = (0.8, 1.2)
+    kinds: str | Sequence[str] = tuple(_SHAPES)
+    days: Bounds = (365, None)
+    moneyness: Bounds = (0.8, 1.2)
     max_spread_pct: float | None = 0.25
     min_open_interest: float = 0.0
+
+    def __post_init__(self) -> None:
+        given: Any = self.kinds
+        many = isinstance(given, Iterable) and not isinstance(given, str)
+        kinds = [parse_choice("kinds", kind, _SHAPES) for kind in (given if many else [given])]
+        if not kinds:
+            raise ConfigurationError(
+                "kinds is empty.", remedy=f"Give some of {', '.join(_SHAPES)}."
+            )
+        settle(
+            self,
+            kinds=tuple(dict.fromkeys(kinds)),
+            days=parse_bounds("days", self.days),
+            moneyness=parse_bounds("moneyness", self.moneyness),
+        )
 
 
 def synthetic_positions(
@@ -86,7 +109,7 @@ def synthetic_positions(
         frames.append(build(book, kind, side, fee=fee, dividends=dividends, extra=extra))
     filled = [frame for frame in frames if len(frame)]
     if not filled:
-        return frames[0] if frames else empty({})
+        return frames[0]
     frame = pd.concat(filled, ignore_index=True)
     away = (frame["band_position"] - 0.5).abs().fillna(-1.0).to_numpy()
     suspect = frame["flags"].map(lambda flags: "suspect_quote" in flags).to_numpy(bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stockdb.arguments import parse_choice, parse_option_type
 from stockdb.errors import ConfigurationError
 
 __all__ = ["Terms", "terms"]
@@ -17,7 +18,7 @@ __all__ = ["Terms", "terms"]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-_SIGN: Final = {"c": 1.0, "call": 1.0, "p": -1.0, "put": -1.0}
+_SIGN: Final = {"call": 1.0, "put": -1.0}
 _AMERICAN: Final = {"a": True, "american": True, "e": False, "european": False}
 _NOTHING: Final = 1e-12  # a rate; smaller ones would only overflow something
 _FLAT: Final = 1e-7  # of sigma sqrt(T): below, the stock is as good as certain
@@ -139,7 +140,8 @@ def terms(
         The shapes do not broadcast; a word that is no type or style; dividends that are not
         pairs of years and cash.
     """
-    sign, american = _named(option_type, _SIGN, "type"), _named(style, _AMERICAN, "style")
+    sign = _named(option_type, lambda word: _SIGN[parse_option_type(word)], "type")
+    american = _named(style, _style, "style")
     try:
         numbers = [np.asarray(value, dtype=np.float64) for value in (S, K, T, r, q, other)]
         arrays = np.broadcast_arrays(*numbers, sign, american)
@@ -155,19 +157,15 @@ def terms(
     return known, value
 
 
-def _named(value: Any, meaning: dict[str, Any], what: str) -> npt.NDArray[Any]:
+def _style(word: Any) -> bool:
+    return _AMERICAN[parse_choice("style", word, _AMERICAN)]
+
+
+def _named(value: Any, read: Callable[[Any], Any], what: str) -> npt.NDArray[Any]:
     """Translate words, each different one once."""
     flat = pd.Series(np.asarray(value, dtype=object).reshape(-1))
     codes, words = pd.factorize(flat)
-    found = []
-    for word in words:
-        known = meaning.get(str(word).lower())
-        if known is None:
-            raise ConfigurationError(
-                f"{word!r} is not an option's {what}.",
-                remedy=f"Use one of {', '.join(repr(name) for name in meaning)}.",
-            )
-        found.append(known)
+    found = [read(word) for word in words]
     if (codes < 0).any():
         raise ConfigurationError(f"An option's {what} is missing.")
     return np.asarray(found)[codes].reshape(np.shape(value))

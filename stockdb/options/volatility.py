@@ -9,8 +9,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from stockdb.arguments import Bounds, parse_bounds, parse_choice, parse_optional, parse_whole
+from stockdb.options._asked import settle
 from stockdb.options.book import Book
-from stockdb.options.calendars import Range, forward_vol
+from stockdb.options.calendars import forward_vol
 from stockdb.options.candidates import build
 from stockdb.options.market import DividendSchedule
 from stockdb.options.payoff import Side
@@ -19,6 +21,7 @@ from stockdb.options.quotes import Bools, Floats, Ints
 __all__ = ["VolatilityRules", "iv_at", "realised_vol", "volatility_trades"]
 
 WINDOWS: Final = (20, 60, 252, 504)
+STRUCTURES: Final = ("straddle", "option")
 _SESSIONS: Final = 252.0
 
 
@@ -44,16 +47,32 @@ class VolatilityRules:
         |iv - rv| x vega exceeds the half-spreads of going in and out.
     max_spread_pct : float or None
     min_open_interest : float
+
+    Raises
+    ------
+    ConfigurationError
+        A value that is none, or a reversed range.
     """
 
     structure: str = "straddle"
-    days: Range = (365, None)
-    moneyness: Range = (0.8, 1.2)
+    days: Bounds = (365, None)
+    moneyness: Bounds = (0.8, 1.2)
     window: int | None = None
     min_difference: float | None = None
     beats_spread: bool = True
     max_spread_pct: float | None = 0.25
     min_open_interest: float = 0.0
+
+    def __post_init__(self) -> None:
+        window = None if self.window is None else parse_whole("window", self.window, least=2)
+        settle(
+            self,
+            structure=parse_choice("structure", self.structure, STRUCTURES),
+            days=parse_bounds("days", self.days),
+            moneyness=parse_bounds("moneyness", self.moneyness),
+            window=window,
+            min_difference=parse_optional("min_difference", self.min_difference, least=0.0),
+        )
 
 
 def realised_vol(closes: Sequence[float] | Floats | pd.Series, window: int) -> float:
@@ -131,8 +150,9 @@ def volatility_trades(
     pandas.DataFrame
         By ``edge`` for each dollar of capital, best first: the columns of
         :func:`stockdb.options.candidates.build` and action (``buy`` or ``sell`` volatility),
-        iv, rv_20, rv_60, rv_252, rv_504, rv (the one it is held against), iv_minus_rv, iv_over_rv,
-        edge (|iv - rv| x vega less the half-spreads of going in and out, dollars a share),
+        iv, rv_20, rv_60, rv_252, rv_504 (and that of ``window``), rv (the one it is held against),
+        iv_minus_rv, iv_over_rv, edge (|iv - rv| x vega less the half-spreads of going in and out,
+        dollars a share),
         iv_rank (0 to 1: between the least and the most of the past), iv_percentile (share of past
         days below), iv_zscore, history_days, term_slope (a year), forward_vol (from the expiration
         before), skew_25d (iv of the put with delta -.25 less that of the call with .25, of the
@@ -141,7 +161,8 @@ def volatility_trades(
     rules = rules or VolatilityRules()
     sell, rows = _structures(book, rules)
     table = book.at_the_money()
-    known = {window: realised_vol(closes, window) for window in WINDOWS}
+    windows = sorted({*WINDOWS, rules.window or WINDOWS[0]})
+    known = {window: realised_vol(closes, window) for window in windows}
     first = rows[:, 0]
     iv = book.numbers["iv"][rows].mean(axis=1)
     rv = np.array([known[_window(days, rules.window, known)] for days in book.dte[first]])
@@ -220,8 +241,6 @@ def _structures(book: Book, rules: VolatilityRules) -> tuple[Bools, Ints]:
 
 def _window(days: int, wanted: int | None, known: dict[int, float]) -> int:
     if wanted is not None:
-        if wanted not in known:
-            known[wanted] = float("nan")
         return wanted
     if days < 45:
         return 20

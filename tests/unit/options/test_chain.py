@@ -118,7 +118,7 @@ def test_european_style_is_priced_so() -> None:
 @pytest.mark.parametrize(
     "given, words",
     [
-        ({"spot": -1.0}, "makes no sense"),
+        ({"spot": -1.0}, "spot in dollars, above 0"),
         ({"q": 0.01, "dividends": {}}, "one of q= and dividends="),
         ({"rate": 4.5}, "4.5 % is 0.045"),
         ({"rate": "much"}, "not a rate curve"),

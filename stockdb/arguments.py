@@ -1,0 +1,218 @@
+"""Numbers, ranges, words and mappings that a caller gives, checked once at the boundary.
+
+Text is no number, NaN is none, and a reversed range is no range: what they would lead to further
+down is an empty frame, or another library's error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from numbers import Real
+from reprlib import repr as shown
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from stockdb.errors import ConfigurationError
+from stockdb.types import parse_symbol
+
+__all__ = [
+    "Bounds",
+    "OptionType",
+    "parse_bounds",
+    "parse_by_symbol",
+    "parse_choice",
+    "parse_number",
+    "parse_numbers",
+    "parse_option_type",
+    "parse_optional",
+    "parse_whole",
+]
+
+OptionType = Literal["call", "put"]
+#: Least and most, both included; None is open.
+Bounds = tuple[float | None, float | None]
+
+
+def parse_option_type(value: object) -> OptionType:
+    """Read ``call`` or ``put``; their first letters and plurals too, in any case.
+
+    Examples
+    --------
+    >>> parse_option_type("C"), parse_option_type("puts")
+    ('call', 'put')
+    """
+    word = value.strip().lower().removesuffix("s") if isinstance(value, str) else ""
+    if word in ("c", "call"):
+        return "call"
+    if word in ("p", "put"):
+        return "put"
+    raise ConfigurationError(
+        f"Unknown option_type {shown(value)}.", remedy="Use 'call' or 'put'.", value=shown(value)
+    )
+
+
+def parse_choice(name: str, value: object, choices: Iterable[str]) -> str:
+    """Read one of a few words, in any case.
+
+    Examples
+    --------
+    >>> parse_choice("structure", "Straddle", ("straddle", "option"))
+    'straddle'
+    """
+    known = list(choices)
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word not in known:
+        raise ConfigurationError(
+            f"Unknown {name} {shown(value)}.", remedy=f"Use one of {', '.join(map(repr, known))}."
+        )
+    return word
+
+
+def parse_number(
+    name: str,
+    value: object,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    remedy: str | None = None,
+) -> float:
+    """Read one finite number.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the message.
+    value : float
+        Any real number or Decimal; text, booleans, NaN and infinity are none.
+    least, most : float, optional
+        What is still allowed.
+    above : float, optional
+        What is no longer allowed.
+    remedy : str, optional
+
+    Raises
+    ------
+    ConfigurationError
+        Not such a number.
+
+    Examples
+    --------
+    >>> parse_number("fees_per_contract", 0.65, least=0)
+    0.65
+    """
+    number = float(value) if _is_number(value) else math.nan  # type: ignore[arg-type]
+    good = (
+        math.isfinite(number)
+        and (least is None or number >= least)
+        and (most is None or number <= most)
+        and (above is None or number > above)
+    )
+    if good:
+        return number
+    low = f" above {above:g}" if above is not None else "" if least is None else f" from {least:g}"
+    allowed = f"{low}{'' if most is None else f' to {most:g}'}" or " that is finite"
+    raise ConfigurationError(
+        f"{name}={shown(value)} is not a number{allowed}.",
+        remedy=remedy or f"Give {name} as a number{allowed}.",
+        value=shown(value),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (Real, Decimal)) and not isinstance(value, bool)
+
+
+def parse_optional(name: str, value: object, **allowed: Any) -> float | None:
+    """Read a number as :func:`parse_number` does, or None."""
+    return None if value is None else parse_number(name, value, **allowed)
+
+
+def parse_whole(name: str, value: object, *, least: int = 0) -> int:
+    """Read a whole number, ``least`` or more.
+
+    Examples
+    --------
+    >>> parse_whole("max_rows", 200, least=1)
+    200
+    """
+    remedy = f"Give {name} as a whole number from {least}."
+    number = parse_number(name, value, least=least, remedy=remedy)
+    if not number.is_integer():
+        raise ConfigurationError(f"{name}={shown(value)} is not a whole number.", remedy=remedy)
+    return int(number)
+
+
+def parse_numbers(name: str, value: object, **allowed: Any) -> tuple[float, ...]:
+    """Read one number or several, as :func:`parse_number` does; repeats are dropped.
+
+    Raises
+    ------
+    ConfigurationError
+        One is no such number, or there is none.
+
+    Examples
+    --------
+    >>> parse_numbers("days", 30), parse_numbers("days", (0, 30, 90), least=0)
+    ((30.0,), (0.0, 30.0, 90.0))
+    """
+    one = not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping))
+    items: list[Any] = [value] if one else list(value)  # type: ignore[call-overload]
+    if not items:
+        raise ConfigurationError(f"{name} is empty.", remedy=f"Give at least one of {name}.")
+    return tuple(dict.fromkeys(parse_number(name, item, **allowed) for item in items))
+
+
+def parse_bounds(
+    name: str, value: object, *, least: float | None = None, most: float | None = None
+) -> Bounds:
+    """Read a range ``(low, high)``; None, for one of them or for both, is open.
+
+    Raises
+    ------
+    ConfigurationError
+        Not a pair of numbers, a bound outside ``least`` to ``most``, or a reversed range.
+
+    Examples
+    --------
+    >>> parse_bounds("front_days", (20, None))
+    (20.0, None)
+    """
+    if value is None:
+        return None, None
+    if not isinstance(value, (list, tuple, np.ndarray)) or len(value) != 2:
+        raise ConfigurationError(
+            f"{name}={shown(value)} is not a range.",
+            remedy=f"Give {name}=(low, high), None is open.",
+        )
+    ends = []
+    for item in value:
+        if _is_number(item) and math.isinf(item):
+            item = None  # as open as it gets
+        ends.append(parse_optional(name, item, least=least, most=most))
+    low, high = ends
+    if low is not None and high is not None and low > high:
+        raise ConfigurationError(f"{name}={shown(value)} is reversed.", remedy="Swap the two.")
+    return low, high
+
+
+def parse_by_symbol(name: str, value: object) -> dict[str, Any]:
+    """Read a mapping (or Series) by symbol; None is an empty one.
+
+    Examples
+    --------
+    >>> parse_by_symbol("spots", {"pep": 130})
+    {'PEP': 130}
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, (Mapping, pd.Series)):
+        raise ConfigurationError(
+            f"{name}={shown(value)} is no mapping by symbol.",
+            remedy=f"Give {name}={{'AAPL': ...}}, one entry for each symbol.",
+        )
+    return {parse_symbol(symbol): item for symbol, item in value.items()}
