@@ -188,6 +188,7 @@ class MinIODataIntegration(
         output_format: OutputFormat = "pandas",
         splits: pd.DataFrame | pd.Series | None = None,
         dividends: pd.DataFrame | pd.Series | None = None,
+        dataset: str | None = None,
         start: DateLike | None = None,
         end: DateLike | None = None,
     ) -> Any:
@@ -203,7 +204,8 @@ class MinIODataIntegration(
             where ``start_date`` reaches back to them.
         interval : str
             ``daily weekly monthly`` or ``1m 5m 15m 30m 1h 1d 1wk 1mo``; what the bucket
-            does not hold is made of shorter bars that it does.
+            does not hold of the symbol is made of shorter bars that it does (``made_of`` in the
+            note). A daily bar is made of the bars within its session's hours.
         adjust : {'none', 'splits', 'all'}
             What prices must be adjusted for at least; what the dataset has been adjusted
             for already stays. Events come from ``reference/splits.csv`` and
@@ -227,6 +229,10 @@ class MinIODataIntegration(
             Your own events, instead of the bucket's: ex_date (index or column) and ratio (new
             shares for one old) or amount (cash a share, as paid; named adjusted_amount where
             it is on today's shares), and symbol where there are several.
+        dataset : str, optional
+            The dataset of bars to read, a name of :meth:`list_datasets`. By default all that
+            hold the symbol, where one continues the other; where they are of different
+            exchanges, or contradict each other, an error names them.
 
         Returns
         -------
@@ -249,7 +255,9 @@ class MinIODataIntegration(
             An interval that is neither held nor can be made of what is.
         DataError, ValidationError
             Malformed content; a finding under the policy ``raise``; an adjustment for
-            which the data are missing.
+            which the data are missing; datasets that hold the symbol and are no one series.
+        NotFoundError
+            No dataset of that name is configured.
         UnavailableError, DeadlineError, AccessDeniedError ...
             As their names say, never an empty frame instead; see ``docs/errors.md``.
         """
@@ -267,6 +275,7 @@ class MinIODataIntegration(
             allow_stale=allow_stale,
             splits=splits,
             dividends=dividends,
+            dataset=dataset,
         )
         if isinstance(symbol, str):
             frame = self._access.history(parse_symbol(symbol), request)
@@ -297,6 +306,7 @@ class MinIODataIntegration(
         allow_stale: bool = False,
         splits: pd.DataFrame | pd.Series | None = None,
         dividends: pd.DataFrame | pd.Series | None = None,
+        dataset: str | None = None,
         start: DateLike | None = None,
         end: DateLike | None = None,
     ) -> BulkResult:
@@ -307,7 +317,7 @@ class MinIODataIntegration(
         symbols : list of str
             What is no symbol at all fails alone, too.
         start_date, end_date, interval, adjust, validate, preprocess, max_age, offline, \
-allow_stale, splits, dividends, start, end
+allow_stale, splits, dividends, dataset, start, end
             As for :meth:`get_historical_data`.
         max_workers : int, optional
             By default that of PERFORMANCE_CONFIG. Another joblib backend is chosen with
@@ -342,6 +352,7 @@ allow_stale, splits, dividends, start, end
             allow_stale=allow_stale,
             splits=splits,
             dividends=dividends,
+            dataset=dataset,
         )
         return self._bulk(
             symbols, request, max_workers=max_workers, progress=progress, strict=strict
@@ -367,7 +378,7 @@ allow_stale, splits, dividends, start, end
             As for :meth:`bulk_download`.
         **options
             ``adjust``, ``validate``, ``preprocess``, ``max_age``, ``offline``, ``allow_stale``,
-            ``splits``, ``dividends``.
+            ``splits``, ``dividends``, ``dataset``.
 
         Yields
         ------

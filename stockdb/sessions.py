@@ -25,6 +25,8 @@ __all__ = [
     "exchange_zone",
     "half_days",
     "has_session",
+    "reached",
+    "same_calendar",
     "schedule",
     "sessions",
 ]
@@ -124,9 +126,13 @@ def closed_days(name: str, days: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
     ndarray of bool, shape (days,)
         False where the calendar does not reach: nobody can say.
     """
+    return np.asarray(reached(name, days) & ~days.isin(calendar(name).sessions))
+
+
+def reached(name: str, days: pd.DatetimeIndex) -> npt.NDArray[np.bool_]:
+    """Mark the days that a calendar reaches to; see :func:`closed_days`."""
     held = calendar(name).sessions
-    known = (days >= held[0]) & (days <= held[-1])
-    return np.asarray(known & ~days.isin(held))
+    return np.asarray((days >= held[0]) & (days <= held[-1]))
 
 
 def exchange_zone(name: str) -> str:
@@ -141,3 +147,8 @@ def has_session(name: str, start: pd.Timestamp, end: pd.Timestamp) -> bool:
     if name in _MONDAY_TO_FRIDAY and len(pd.bdate_range(start, end)) == 0:
         return False  # a weekend: no need to load the calendar
     return len(sessions(name, start, end)) > 0
+
+
+def same_calendar(one: str, other: str) -> bool:
+    """Whether two names, aliases among them, are of one exchange."""
+    return one == other or calendar(one).name == calendar(other).name

@@ -18,6 +18,7 @@ from stockdb.access.provenance import ProvenanceLog
 from stockdb.access.quality import calendar_of, days_without_a_file, gaps_of, option_gaps
 from stockdb.access.reference import Reference
 from stockdb.core.cache import open_cache
+from stockdb.core.catalog import chosen_datasets
 from stockdb.core.chains import ChainReader
 from stockdb.core.diagnose import ConnectionReport, diagnose
 from stockdb.core.pinned import PinnedStore, Pins
@@ -108,6 +109,7 @@ class Access:
         allow_stale: bool = False,
         splits: pd.DataFrame | pd.Series | None = None,
         dividends: pd.DataFrame | pd.Series | None = None,
+        dataset: str | None = None,
     ) -> HistoryRequest:
         """Parse what a caller asked for, before anything is read.
 
@@ -116,12 +118,16 @@ class Access:
         RangeError
             No range; or one of its ends is given twice, as itself and by its alias.
         ConfigurationError
-            An interval, an adjustment or an indicator that does not exist.
+            An interval, an adjustment or an indicator that does not exist; a dataset without
+            bars.
+        NotFoundError
+            No dataset of that name is configured.
         """
         if not isinstance(preprocess, bool | str):
             preprocess = tuple(preprocess)
         if not isinstance(preprocess, bool):
             indicators(preprocess)
+        chosen_datasets(self.settings.datasets, dataset)
         return HistoryRequest(
             parse_range(_either(start, aliases[0], "start"), _either(end, aliases[1], "end")),
             parse_interval(interval),
@@ -130,6 +136,7 @@ class Access:
             preprocess,
             ReadPolicy(max_age, offline, allow_stale),
             EventTables(splits, dividends),
+            dataset,
         )
 
     def validate(self, frame: pd.DataFrame, calendar: str | None, **rules: Any) -> ValidationReport:

@@ -13,14 +13,25 @@ import pandas as pd
 from stockdb.access.adjusting import Adjusted, EventTables, adjustment_of, needed
 from stockdb.access.provenance import ATTRS, ProvenanceLog, worst_freshness
 from stockdb.access.reference import Reference
+from stockdb.core.catalog import chosen_datasets, held_nowhere, not_held, source_intervals
 from stockdb.core.reader import Bars, Origin, Reader, ReadPolicy
 from stockdb.core.report import ValidationReport
 from stockdb.core.validation import validate_arrays
-from stockdb.errors import ValidationError
+from stockdb.errors import (
+    DeadlineError,
+    StockDBError,
+    SymbolNotFoundError,
+    UnavailableError,
+    ValidationError,
+)
 from stockdb.processing.adjust import apply_to, split_part
 from stockdb.processing.evaluate import evaluate, warmup
 from stockdb.processing.indicators import indicators
-from stockdb.processing.resample import resample_intraday, resample_sessions
+from stockdb.processing.resample import (
+    resample_intraday,
+    resample_sessions,
+    resample_to_sessions,
+)
 from stockdb.processing.spec import Column
 from stockdb.sessions import has_session
 from stockdb.types import INTERVALS, Adjustment, DateRange, Interval
@@ -44,6 +55,8 @@ class HistoryRequest:
         True adds the basic columns; else names of indicators, or columns.
     policy : ReadPolicy
     events : EventTables
+    dataset : str or None
+        The one to read; None takes what holds the symbol.
     """
 
     wanted: DateRange = field(default_factory=DateRange)
@@ -53,6 +66,7 @@ class HistoryRequest:
     preprocess: bool | str | tuple[str | Column, ...] = False
     policy: ReadPolicy = field(default_factory=ReadPolicy)
     events: EventTables = field(default_factory=EventTables)
+    dataset: str | None = None
 
 
 def read_history(
@@ -76,8 +90,22 @@ def read_history(
     StockDBError
         As ``MinIODataIntegration.get_historical_data`` documents.
     """
-    source = source_interval(reader, request.interval)
-    given = _Given(reader, reference, symbol, source, today)
+    chosen = chosen_datasets(reader.settings.datasets, request.dataset)
+    absent: list[StockDBError] = []
+    for source in source_intervals(chosen, request.interval):
+        given = _Given(reader, reference, symbol, source, today)
+        try:
+            return _history(given, request, log)
+        except (SymbolNotFoundError, UnavailableError, DeadlineError) as error:
+            if not not_held(error):
+                raise
+            absent.append(error)
+    raise held_nowhere(absent)
+
+
+def _history(given: _Given, request: HistoryRequest, log: ProvenanceLog) -> pd.DataFrame:
+    """Read one symbol, made of bars of one length."""
+    symbol, today = given.symbol, given.today
     read = _read(given, request)
     frame, bars, origins = read.frame, read.bars, read.origins
     if request.preprocess:
@@ -91,9 +119,13 @@ def read_history(
         "freshness": worst_freshness(origins),
         "validated_at": min(origin.validated_at for origin in origins),
         "simulated": any(origin.simulated for origin in origins),
-        "empty_reason": None if len(frame) else _why_empty(bars, request.wanted, today),
+        "empty_reason": None if len(frame) else _why_empty(read, request.wanted, today),
         "validation": None if read.report is None else read.report.summary(),
     }
+    if given.source != request.interval:
+        summary["made_of"] = given.source.name
+    if read.outside:
+        summary["outside_sessions"] = read.outside
     if read.adjusted is not None:
         summary["adjusted"] = read.adjusted.note
     if request.preprocess:
@@ -112,15 +144,41 @@ class _Given:
     source: Interval
     today: dt.date
 
+    def bars(self, wanted: DateRange, request: HistoryRequest) -> Bars:
+        """Read the bars that a request is made of."""
+        return self.reader.bars(
+            self.symbol,
+            self.source,
+            wanted,
+            request.policy,
+            dataset=request.dataset,
+            sessions=not request.interval.intraday,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Bars as they are asked for, without indicators."""
+    """Bars as they are asked for, without indicators.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+    bars : Bars
+        As they are held.
+    report : ValidationReport or None
+    adjusted : Adjusted or None
+    usable : int
+        Rows of ``bars`` that validation left.
+    outside : int
+        Of those, rows outside of every session, which no daily bar is made of.
+    """
 
     frame: pd.DataFrame
     bars: Bars
     report: ValidationReport | None
     adjusted: Adjusted | None
+    usable: int = 0
+    outside: int = 0
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -140,7 +198,7 @@ class _Warmup:
 
 def _read(given: _Given, request: HistoryRequest, what: str = "") -> _Read:
     reader, source = given.reader, given.source
-    bars = reader.bars(given.symbol, source, request.wanted, request.policy)
+    bars = given.bars(request.wanted, request)
     adjusted: Adjusted | None = None
     if needed(bars.adjustment, request.adjust):
         adjusted = _adjustment(given, request, bars)
@@ -170,32 +228,48 @@ def _read(given: _Given, request: HistoryRequest, what: str = "") -> _Read:
     if keep is not None:
         date = date[keep]
         columns = {name: values[keep] for name, values in columns.items()}
-    frame = _frame(date, columns, bars, source)
+    frame, outside = _frame(date, columns, bars, source), 0
     if request.interval != source:
-        frame = _resampled(frame, bars, request, source)
-    return _Read(frame, bars, report, adjusted)
+        frame, outside = _resampled(frame, bars, request, source)
+    return _Read(frame, bars, report, adjusted, len(date), outside)
 
 
 def _resampled(
     frame: pd.DataFrame, bars: Bars, request: HistoryRequest, source: Interval
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, int]:
+    if request.interval.intraday:
+        return resample_intraday(frame, request.interval), 0
+    first = request.wanted.first_day(bars.timezone)
+    last = request.wanted.last_day(bars.timezone)
+    outside = 0
     if source.intraday:
-        return resample_intraday(frame, request.interval)
-    return resample_sessions(
+        frame, outside = resample_to_sessions(frame, source, bars.calendar)
+        frame = frame.loc[first:last]
+        if request.interval.name == "daily":
+            return frame, outside
+    longer = resample_sessions(
         frame,
         request.interval,
-        start=request.wanted.first_day(bars.timezone),
-        end=request.wanted.last_day(bars.timezone),
-        last_held=None if bars.last_held is None else pd.Timestamp(bars.last_held),
+        start=first,
+        end=last,
+        last_held=_last_day(bars, source),
         calendar=bars.calendar,
     )
+    return longer, outside
+
+
+def _last_day(bars: Bars, source: Interval) -> pd.Timestamp | None:
+    """Give the newest day held, as the exchange's clock showed it."""
+    if bars.last_held is None or not source.intraday:
+        return None if bars.last_held is None else pd.Timestamp(bars.last_held)
+    return pd.Timestamp(bars.last_held, tz="UTC").tz_convert(bars.timezone).tz_localize(None)
 
 
 def _adjustment(given: _Given, request: HistoryRequest, bars: Bars) -> Adjusted:
     """Compute the factors of the rows asked for, which events after them need later rows for."""
     wanted = replace(request.wanted, end=None)
     found = adjustment_of(
-        given.reader.bars(bars.symbol, given.source, wanted, request.policy),
+        given.bars(wanted, request),
         request.adjust,
         request.events,
         given.reference,
@@ -246,23 +320,6 @@ def warm_start(reader: Reader, request: HistoryRequest, bars: int) -> pd.Timesta
             if earlier < edge <= start:
                 earlier = edge
     return earlier
-
-
-def source_interval(reader: Reader, wanted: Interval) -> Interval:
-    """Choose what to read: bars of this length, or the longest held that make it up."""
-    held = {
-        dataset.interval or "daily"
-        for dataset in reader.settings.datasets.values()
-        if dataset.kind == "bars" and dataset.duplicate_of is None
-    }
-    if wanted.name in held or not wanted.intraday:
-        return wanted if wanted.name in held else INTERVALS["daily"]
-    parts = [
-        interval
-        for name in held
-        if (interval := INTERVALS[name]).intraday and wanted.minutes % interval.minutes == 0
-    ]
-    return max(parts, key=lambda interval: interval.minutes) if parts else wanted
 
 
 def _refuse(report: ValidationReport, policy: str, symbol: str, what: str) -> None:
@@ -324,12 +381,13 @@ def _column_index(names: tuple[str, ...]) -> pd.Index[str]:
     return pd.Index(names)
 
 
-def _why_empty(bars: Bars, wanted: DateRange, today: dt.date) -> str:
+def _why_empty(read: _Read, wanted: DateRange, today: dt.date) -> str:
     """Say why a known symbol has no rows in a range."""
+    bars = read.bars
     start, end = wanted.first_day(bars.timezone), wanted.last_day(bars.timezone)
     if bars.first_held is None or bars.last_held is None:
         return "the object holds no rows"
-    if len(bars.date):
+    if len(bars.date) and not read.usable:
         return f"validation dropped all {len(bars.date):,} rows of the range"
     first, last = pd.Timestamp(bars.first_held), pd.Timestamp(bars.last_held)
     if start is not None and start.date() > today:
@@ -340,4 +398,6 @@ def _why_empty(bars: Bars, wanted: DateRange, today: dt.date) -> str:
         return f"the range begins after the newest bar held ({last.date()})"
     if end is not None and end < first:
         return f"the range ends before the first bar held ({first.date()})"
+    if read.outside:
+        return f"its {read.outside:,} bars of the range lie outside of the sessions"
     return "the bucket holds no bars in the range, though the exchange was open"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stockdb.access.history import HistoryRequest, source_interval
+from stockdb.access.history import HistoryRequest
 from stockdb.access.provenance import ATTRS
 from stockdb.core.catalog import (
     bars_datasets,
+    chosen_datasets,
     day_datasets,
     overlaps,
+    source_intervals,
     spellings,
     symbol_not_found,
 )
@@ -55,29 +58,51 @@ def outlook_of_bars(
     -----
     ``attrs['stockdb']['left_out']`` says where the range reaches into years that are held by day.
     """
-    interval = source_interval(reader, request.interval).name
-    listed = {
-        name: (dataset, reader.discovery.symbols(name), _sizes(reader, name))
-        for name, dataset in bars_datasets(reader.settings.datasets, interval)
-        if overlaps(dataset, request.wanted)
-    }
+    chosen = chosen_datasets(reader.settings.datasets, request.dataset)
+    intervals = [interval.name for interval in source_intervals(chosen, request.interval)]
+
+    @functools.cache
+    def listed(interval: str) -> dict[str, _Listed]:
+        return {
+            name: _Listed(dataset, reader.discovery.symbols(name), _sizes(reader, name))
+            for name, dataset in bars_datasets(chosen, interval)
+            if overlaps(dataset, request.wanted)
+        }
+
     rows: list[dict[str, Any]] = []
     for symbol in symbols:
-        found = False
-        for name, (dataset, keys, sizes) in listed.items():
-            key = next((keys[s] for s in spellings(symbol) if s in keys), None)
-            if key is not None:
-                found = True
-                row = _object(reader, dataset, sizes[key], request)
-                rows.append({"symbol": symbol, "dataset": name, **row})
-        if not found:
-            known = [name for _, keys, _ in listed.values() for name in keys]
-            raise symbol_not_found(symbol, known, f"the {interval} bars")
+        # Of the first length that is held of the symbol, as the read itself.
+        found = next(filter(None, (_of(listed(interval), symbol) for interval in intervals)), None)
+        if found is None:
+            places = {name: place for one in intervals for name, place in listed(one).items()}
+            known = [key for place in places.values() for key in place.keys]
+            raise symbol_not_found(symbol, known, datasets=[*places])
+        for name, (dataset, info) in found.items():
+            row = _object(reader, dataset, info, request)
+            rows.append({"symbol": symbol, "dataset": name, **row})
     frame = pd.DataFrame(rows)
     start = request.wanted.first_day("UTC")
-    if start is not None and day_datasets(reader.settings.datasets, interval, request.wanted):
+    if start is not None and day_datasets(chosen, request.interval.name, request.wanted):
         frame.attrs[ATTRS] = {"left_out": "years that are held by day: they cost a file a day"}
     return frame
+
+
+class _Listed(NamedTuple):
+    """A dataset, its symbols' keys, and its objects by key."""
+
+    dataset: Dataset
+    keys: dict[str, str]
+    objects: dict[str, ObjectInfo]
+
+
+def _of(listed: dict[str, _Listed], symbol: str) -> dict[str, tuple[Dataset, ObjectInfo]]:
+    """Find a symbol's objects, by dataset."""
+    found = {}
+    for name, (dataset, keys, objects) in listed.items():
+        key = next((keys[s] for s in spellings(symbol) if s in keys), None)
+        if key is not None:
+            found[name] = (dataset, objects[key])
+    return found
 
 
 def _sizes(reader: Reader, name: str) -> dict[str, ObjectInfo]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from stockdb.access.history import HistoryRequest
 from stockdb.access.provenance import ATTRS
-from stockdb.core.catalog import day_datasets
+from stockdb.core.catalog import chosen_datasets, day_datasets
 from stockdb.core.held import Window, coverage, gaps
 from stockdb.core.reader import Reader
 from stockdb.errors import ConfigurationError
@@ -81,8 +81,8 @@ def days_without_a_file(reader: Reader, request: HistoryRequest) -> pd.DatetimeI
         Naive, weekends and holidays among them. None where a read of the request takes
         nothing from files by day.
     """
-    settings = reader.settings
-    datasets = day_datasets(settings.datasets, request.interval.name, request.wanted)
+    chosen = chosen_datasets(reader.settings.datasets, request.dataset)
+    datasets = day_datasets(chosen, request.interval.name, request.wanted)
     first = request.wanted.first_day(datasets[0].timezone) if datasets else None
     if first is None:  # as an open range reads none of them
         return None
@@ -94,6 +94,7 @@ def days_without_a_file(reader: Reader, request: HistoryRequest) -> pd.DatetimeI
         None if last is None else last.date(),
         max_age=policy.max_age,
         offline=policy.offline,
+        datasets=chosen,
     )
     if not places:
         return None

@@ -6,21 +6,31 @@ import datetime as dt
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
 
-from stockdb.errors import ConfigurationError, SymbolNotFoundError
+from stockdb.errors import (
+    ConfigurationError,
+    NotFoundError,
+    StockDBError,
+    SymbolNotFoundError,
+)
 from stockdb.settings import Dataset
-from stockdb.types import DateRange
+from stockdb.types import INTERVALS, DateRange, Interval
 
 __all__ = [
     "KeyTemplate",
     "bars_datasets",
+    "chosen_datasets",
+    "dataset_named",
     "day_datasets",
+    "held_nowhere",
+    "not_held",
     "overlaps",
+    "source_intervals",
     "spellings",
     "suggest",
     "symbol_not_found",
@@ -169,20 +179,120 @@ def _edits(a: str, b: str) -> int:
     return row[-1]
 
 
-def symbol_not_found(symbol: str, known: Iterable[str], where: str) -> SymbolNotFoundError:
-    """Build the error for an unknown symbol, with suggestions where there are any."""
+def symbol_not_found(
+    symbol: str, known: Iterable[str], where: str = "", *, datasets: Sequence[str] = ()
+) -> SymbolNotFoundError:
+    """Build the error for an unknown symbol, with suggestions where there are any.
+
+    Parameters
+    ----------
+    symbol : str
+    known : iterable of str
+        Symbols that are held.
+    where : str
+        What was looked through, where it is not ``datasets``.
+    datasets : sequence of str
+    """
     suggestions = suggest(symbol, known)
     remedy = (
         f"Did you mean {' or '.join(repr(name) for name in suggestions)}?"
         if suggestions
         else "Call list_symbols() for the symbols that the bucket holds."
     )
+    if datasets:
+        where = f"dataset{'s' * (len(datasets) > 1)} {', '.join(map(repr, datasets))}"
     return SymbolNotFoundError(
         f"There is no symbol {symbol!r} in {where}.",
         remedy=remedy,
         symbol=symbol,
         suggestions=suggestions,
+        datasets=list(datasets),
     )
+
+
+def not_held(error: StockDBError) -> bool:
+    """Whether a dataset does not hold the symbol, as far as its last listing tells."""
+    return isinstance(error, SymbolNotFoundError) or error.values.get("listed") is False
+
+
+def held_nowhere(errors: Sequence[StockDBError]) -> StockDBError:
+    """Make one error of those of several datasets that do not hold a symbol."""
+    for error in errors:  # who could not ask cannot say that there is none
+        if not isinstance(error, SymbolNotFoundError):
+            return error
+    if len(errors) == 1:
+        return errors[0]
+    names = dict.fromkeys(name for error in errors for name in error.values["datasets"])
+    close = {name for error in errors for name in error.values["suggestions"]}
+    return symbol_not_found(str(errors[0].symbol), sorted(close), datasets=[*names])
+
+
+def source_intervals(datasets: Mapping[str, Dataset], wanted: Interval) -> list[Interval]:
+    """List the bars that are held of which others can be made: themselves, then the longest first.
+
+    Parameters
+    ----------
+    datasets : mapping of str to Dataset
+    wanted : Interval
+
+    Returns
+    -------
+    list of Interval
+        ``wanted`` alone where there are none: asking for it says what is there.
+    """
+    bars = [one for one in datasets.values() if one.kind == "bars" and one.duplicate_of is None]
+    by_day = [one for one in datasets.values() if one.kind == "day_bars"]
+    held = {INTERVALS[dataset.interval or "daily"] for dataset in bars or by_day}
+    longest = sorted(held, key=lambda interval: (not interval.intraday, interval.minutes))[::-1]
+    found = [
+        interval
+        for interval in longest
+        if interval == wanted
+        or (interval.name == "daily" and not wanted.intraday)
+        or (interval.intraday and (not wanted.intraday or wanted.minutes % interval.minutes == 0))
+    ]
+    found.sort(key=lambda interval: interval != wanted)
+    return found or [wanted]
+
+
+def dataset_named(datasets: Mapping[str, Dataset], name: str) -> Dataset:
+    """Look a dataset up by name.
+
+    Raises
+    ------
+    NotFoundError
+        No dataset of that name is configured.
+    """
+    found = datasets.get(name) if isinstance(name, str) else None
+    if found is None:
+        known = ", ".join(datasets)
+        raise NotFoundError(
+            f"There is no dataset {name!r}.", remedy=f"Configured are: {known}.", dataset=name
+        )
+    return found
+
+
+def chosen_datasets(datasets: Mapping[str, Dataset], name: str | None) -> Mapping[str, Dataset]:
+    """Keep the one dataset of bars that a caller named, a copy of another one included.
+
+    Raises
+    ------
+    NotFoundError
+        No dataset of that name is configured.
+    ConfigurationError
+        It holds no bars.
+    """
+    if name is None:
+        return datasets
+    found = dataset_named(datasets, name)
+    if found.kind not in {"bars", "day_bars"}:
+        usable = [one for one, held in datasets.items() if held.kind in {"bars", "day_bars"}]
+        raise ConfigurationError(
+            f"Dataset {name!r} holds no bars, but {found.kind}.",
+            remedy=f"Bars are held by: {', '.join(usable)}.",
+            dataset=name,
+        )
+    return {name: found.model_copy(update={"duplicate_of": None})}
 
 
 def bars_datasets(datasets: Mapping[str, Dataset], interval: str) -> list[tuple[str, Dataset]]:
@@ -201,8 +311,9 @@ def bars_datasets(datasets: Mapping[str, Dataset], interval: str) -> list[tuple[
     found = [item for item in usable if (item[1].interval or "daily") == interval]
     if not found:
         held = sorted({dataset.interval or "daily" for _, dataset in usable})
+        who = f"Dataset {next(iter(datasets))!r}" if len(datasets) == 1 else "The bucket"
         raise ConfigurationError(
-            f"The bucket holds no {interval} bars.",
+            f"{who} holds no {interval} bars.",
             remedy=f"Held are: {', '.join(held) or 'none'}. Another folder of bars is one entry "
             "in DATASETS of minio_config.py.",
             interval=interval,

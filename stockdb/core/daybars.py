@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +22,7 @@ from stockdb.core.freshness import Freshness
 from stockdb.core.parse import parse_bars
 from stockdb.core.transport import Deadline
 from stockdb.errors import UnavailableError
-from stockdb.settings import Settings
+from stockdb.settings import Dataset, Settings
 
 __all__ = ["DayBars", "YearOfBars"]
 
@@ -100,8 +100,18 @@ class DayBars:
         *,
         max_age: float | None = None,
         offline: bool = False,
+        datasets: Mapping[str, Dataset] | None = None,
     ) -> list[YearOfBars]:
         """Read the years of a range, whole ones: the caller cuts to the range.
+
+        Parameters
+        ----------
+        symbol : str
+        first, last : datetime.date or None
+        max_age, offline
+            Of the listings.
+        datasets : mapping, optional
+            Those to read; all of the settings by default.
 
         Raises
         ------
@@ -114,7 +124,7 @@ class DayBars:
         end = None if last is None else dt.date(last.year, 12, 31)
         by_year: dict[int, list[Place]] = {}
         for date, place in self._days.places(
-            "day_bars", begin, end, max_age=max_age, offline=offline
+            "day_bars", begin, end, max_age=max_age, offline=offline, datasets=datasets
         ).items():
             by_year.setdefault(date.year, []).append(place)
         return [self._year(symbol, year, places, offline) for year, places in by_year.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -94,6 +94,7 @@ class Days:
         max_age: float | None = None,
         offline: bool = False,
         broken: list[ArchiveError] | None = None,
+        datasets: Mapping[str, Dataset] | None = None,
     ) -> dict[dt.date, Place]:
         """List the days of all datasets of a kind, ascending.
 
@@ -110,11 +111,13 @@ class Days:
             Go by the listings that are kept.
         broken : list, optional
             Takes the archives that cannot be read; without it the first of them raises.
+        datasets : mapping, optional
+            Those to look at, in archives, too; all of the settings by default.
         """
         found: dict[dt.date, Place] = {}
         chosen = [
             (name, dataset)
-            for name, dataset in self._settings.datasets.items()
+            for name, dataset in (datasets or self._settings.datasets).items()
             if dataset.kind == kind and dataset.duplicate_of is None
         ]
         for name, dataset in chosen:

@@ -9,11 +9,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from stockdb.core.cache import DiskCache, NoCache
-from stockdb.core.catalog import spellings, symbol_not_found, template
+from stockdb.core.catalog import dataset_named, spellings, symbol_not_found, template
 from stockdb.core.entry import Entry
 from stockdb.core.freshness import Freshness
 from stockdb.core.store import ObjectInfo, ObjectStore
-from stockdb.errors import NotFoundError
 from stockdb.settings import Dataset, Settings
 
 __all__ = ["CONFIRMED", "Discovery"]
@@ -48,13 +47,7 @@ class Discovery:
         NotFoundError
             No dataset of that name is configured.
         """
-        found = self._settings.datasets.get(name)
-        if found is None:
-            known = ", ".join(self._settings.datasets)
-            raise NotFoundError(
-                f"There is no dataset {name!r}.", remedy=f"Configured are: {known}.", dataset=name
-            )
-        return found
+        return dataset_named(self._settings.datasets, name)
 
     def objects(
         self, name: str, *, max_age: float | None = None, offline: bool = False
@@ -119,7 +112,7 @@ class Discovery:
             for spelling in spellings(symbol):
                 if spelling in held:
                     return held[spelling]
-        raise symbol_not_found(symbol, held, f"dataset {name!r}")
+        raise symbol_not_found(symbol, held, datasets=[name])
 
     def _listing(
         self, prefix: str, recursive: bool, max_age: float | None, offline: bool = False

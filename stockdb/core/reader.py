@@ -10,14 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from stockdb.core.bars import Bars, Edges, Origin, join
 from stockdb.core.cache import Cached, DiskCache, NoCache
 from stockdb.core.catalog import (
     bars_datasets,
+    chosen_datasets,
     day_datasets,
+    held_nowhere,
+    not_held,
     overlaps,
     spellings,
     symbol_not_found,
@@ -32,10 +35,11 @@ from stockdb.core.parse import parse_bars
 from stockdb.core.store import NotModified, ObjectStore
 from stockdb.core.transport import Deadline
 from stockdb.errors import (
-    DataError,
     DeadlineError,
     NotFoundError,
+    RangeError,
     StockDBError,
+    SymbolNotFoundError,
     UnavailableError,
 )
 from stockdb.settings import Dataset, Settings
@@ -63,82 +67,6 @@ class ReadPolicy:
     allow_stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where rows came from.
-
-    Attributes
-    ----------
-    dataset, key : str
-    etag, version_id : str or None
-    adjustment : str
-        What the prices in the object are adjusted for.
-    state : str
-        ``fetched``, ``replaced``, ``fresh``, ``revalidated``, ``stale`` or ``offline``.
-    fetched_at, validated_at : str
-        ISO 8601, UTC.
-    requests, received : int
-        Requests sent and bytes received for this read; 0 where the cache served it.
-    rows : int
-        Rows of the range that this object gave.
-    bad_rows : list
-        Quarantined lines, ``[line, reason, text]``.
-    simulated : bool
-        Whether the object says that its data are simulated.
-    strategy : str
-        ``object`` for a file read whole; for chains ``cache``, ``twin``, ``index``,
-        ``search``, ``select`` or ``scan``.
-    grouping : str
-        ``assumed`` where rows were found by the declared order of a file that was never read
-        in full; ``proved`` otherwise, or ``scanned by the server``.
-    """
-
-    dataset: str
-    key: str
-    etag: str | None
-    version_id: str | None
-    adjustment: str
-    state: str
-    fetched_at: str
-    validated_at: str
-    requests: int
-    received: int
-    rows: int
-    bad_rows: list[list[Any]]
-    simulated: bool
-    strategy: str = "object"
-    grouping: str = "proved"
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Bars of one symbol in a range, as columns.
-
-    Attributes
-    ----------
-    symbol : str
-    date : numpy.ndarray of datetime64[ns]
-        Ascending; naive session dates, or UTC instants for intraday bars.
-    columns : dict of str to numpy.ndarray of float64
-        May be views of a memory map: copy before writing.
-    origins : tuple of Origin
-    adjustment : str
-    timezone, calendar : str
-    first_held, last_held : numpy.datetime64 or None
-        What the objects hold, whatever the range.
-    """
-
-    symbol: str
-    date: np.ndarray[Any, np.dtype[np.datetime64]]
-    columns: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
-    origins: tuple[Origin, ...]
-    adjustment: str
-    timezone: str
-    calendar: str
-    first_held: np.datetime64 | None = None
-    last_held: np.datetime64 | None = None
-
-
 @dataclass
 class Reader:
     """Composes store, cache, catalog and parser.
@@ -163,7 +91,16 @@ class Reader:
         self.days = Days(self.settings, self.store, self.cache, self.discovery)
         self.day_bars = DayBars(self.settings, self.cache, self.days, self._name)
 
-    def bars(self, symbol: str, interval: Interval, wanted: DateRange, policy: ReadPolicy) -> Bars:
+    def bars(
+        self,
+        symbol: str,
+        interval: Interval,
+        wanted: DateRange,
+        policy: ReadPolicy,
+        *,
+        dataset: str | None = None,
+        sessions: bool = False,
+    ) -> Bars:
         """Read one symbol's bars.
 
         Parameters
@@ -174,6 +111,10 @@ class Reader:
             One that the bucket holds.
         wanted : DateRange
         policy : ReadPolicy
+        dataset : str, optional
+            Of this interval: read this one only.
+        sessions : bool
+            The range is one of dates: intraday bars of whole sessions.
 
         Raises
         ------
@@ -182,38 +123,54 @@ class Reader:
         ConfigurationError
             No dataset of this interval is configured.
         DataError
-            The object is malformed, or two objects with different adjustment meet.
+            The object is malformed, or datasets hold the symbol that are no one series.
+        RangeError
+            ``dataset`` holds a file a day, and the range does not begin within it.
         """
+        edges = Edges(wanted, interval, sessions)
+        chosen = chosen_datasets(self.settings.datasets, dataset)
         parts: list[Bars] = []
-        missing: NotFoundError | None = None
-        for name, dataset in bars_datasets(self.settings.datasets, interval.name):
-            if not overlaps(dataset, wanted):
-                continue
+        absent: list[StockDBError] = []
+
+        def read(name: str) -> None:
             try:
-                parts.append(self._from_dataset(name, dataset, symbol, interval, wanted, policy))
-            except NotFoundError as error:
-                missing = error
-        self._older(symbol, interval, wanted, policy, parts)
+                parts.append(self._from_dataset(name, symbol, edges, policy))
+            except (SymbolNotFoundError, UnavailableError, DeadlineError) as error:
+                if not not_held(error):
+                    raise
+                absent.append(error)
+
+        by_day = dataset is not None and chosen[dataset].kind == "day_bars"
+        if by_day:
+            _within(dataset, chosen, wanted)
+        names = [] if by_day else [name for name, _ in bars_datasets(chosen, interval.name)]
+        for name in names:
+            if dataset is not None or overlaps(chosen[name], wanted):
+                read(name)
+        if by_day or dataset is None:
+            self._older(symbol, edges, policy, chosen, parts)
+        if not parts and not absent:  # no dataset covers the range: any one can say who is known
+            if by_day:
+                raise symbol_not_found(symbol, (), datasets=[*chosen])
+            read(names[0])
         if not parts:
-            if missing is None:  # no dataset covers the range: any one can say who is known
-                name, dataset = bars_datasets(self.settings.datasets, interval.name)[0]
-                return self._from_dataset(name, dataset, symbol, interval, wanted, policy)
-            raise missing
-        return parts[0] if len(parts) == 1 else _join(parts)
+            raise held_nowhere(absent)
+        return parts[0] if len(parts) == 1 else join(parts)
 
     def _older(
         self,
         symbol: str,
-        interval: Interval,
-        wanted: DateRange,
+        edges: Edges,
         policy: ReadPolicy,
+        datasets: Mapping[str, Dataset],
         parts: list[Bars],
     ) -> None:
         """Add the years that are held by day, where the range reaches back to them.
 
         An open-ended range does not: it would move every day of many years for one symbol.
         """
-        held = day_datasets(self.settings.datasets, interval.name, wanted)
+        wanted = edges.wanted
+        held = day_datasets(datasets, edges.interval.name, wanted)
         first = wanted.first_day(held[0].timezone) if held else None
         if first is None:
             return
@@ -227,9 +184,10 @@ class Reader:
             None if last is None else last.date(),
             max_age=policy.max_age,
             offline=policy.offline,
+            datasets=datasets,
         )
         parts += [
-            bars_of_year(symbol, year, *_rows(year.dates, wanted, interval, year.timezone))
+            bars_of_year(symbol, year, *edges.rows(year.dates, year.places[0].dataset))
             for year in years
             if year.table.num_rows
         ]
@@ -237,16 +195,15 @@ class Reader:
     def _from_dataset(
         self,
         name: str,
-        dataset: Dataset,
         symbol: str,
-        interval: Interval,
-        wanted: DateRange,
+        edges: Edges,
         policy: ReadPolicy,
     ) -> Bars:
+        dataset = self.settings.datasets[name]
         key, cached = self._locate(name, dataset, symbol, policy)
         table, metadata = cached.entry.table, cached.entry.metadata
         date = table.column("date").to_numpy()
-        first, last = _rows(date, wanted, interval, dataset.timezone)
+        first, last = edges.rows(date, dataset)
         columns = {
             column: table.column(column).to_numpy()[first:last]
             for column in table.column_names
@@ -278,6 +235,7 @@ class Reader:
             dataset.calendar,
             date[0] if len(date) else None,
             date[-1] if len(date) else None,
+            (date, table.column("close").to_numpy()) if "close" in table.column_names else None,
         )
 
     def _locate(
@@ -306,6 +264,7 @@ class Reader:
                 if absent:
                     raise
                 raise failure from None
+            failure.values["listed"] = any(spelling in held for spelling in spellings(symbol))
             for key in (held[spelling] for spelling in spellings(symbol) if spelling in held):
                 if key == tried:
                     continue
@@ -314,7 +273,7 @@ class Reader:
                     self._spelt[name, symbol] = key
                     return key, found
         if absent:
-            raise symbol_not_found(symbol, held, f"dataset {name!r}")
+            raise symbol_not_found(symbol, held, datasets=[name])
         raise failure
 
     def _name(self, *parts: str | None) -> str:
@@ -420,80 +379,24 @@ def bars_of_year(symbol: str, year: YearOfBars, first: int, last: int) -> Bars:
         lead.dataset.calendar,
         year.dates[0],
         year.dates[-1],
+        (year.dates, year.table.column("close").to_numpy())
+        if "close" in year.table.column_names
+        else None,
     )
+
+
+def _within(name: str | None, datasets: Mapping[str, Dataset], wanted: DateRange) -> None:
+    """Refuse to read every day that a dataset has, or none, for one symbol."""
+    dataset = datasets[str(name)]
+    if wanted.start is None or not overlaps(dataset, wanted):
+        dates = f"{dataset.start or '...'} to {dataset.end or '...'}"
+        raise RangeError(
+            f"Dataset {name!r} holds a file a day, {dates}.",
+            remedy="Give a start_date within it.",
+            dataset=name,
+        )
 
 
 def iso(seconds: float) -> str:
     """Write seconds since the epoch as ISO 8601, UTC."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
-
-
-def _rows(
-    date: np.ndarray[Any, np.dtype[np.datetime64]],
-    wanted: DateRange,
-    interval: Interval,
-    timezone: str,
-) -> tuple[int, int]:
-    """Find the rows of a range by binary search: the dates ascend."""
-    first, last = 0, len(date)
-    if interval.intraday:
-        start, end = _instant(wanted.start, timezone), _instant(wanted.end, timezone)
-    else:
-        start, end = wanted.first_day(timezone), wanted.last_day(timezone)
-    if start is not None:
-        first = int(np.searchsorted(date, start.to_datetime64(), side="left"))
-    if end is not None:
-        last = int(np.searchsorted(date, end.to_datetime64(), side="right"))
-    return first, max(first, last)
-
-
-def _instant(stamp: pd.Timestamp | None, timezone: str) -> pd.Timestamp | None:
-    """Bring a stamp to naive UTC, as Arrow stores zoned times."""
-    if stamp is None:
-        return None
-    if stamp.tzinfo is None:
-        # A range edge in the hour that a clock change skips or repeats takes the wider side.
-        stamp = stamp.tz_localize(timezone, ambiguous=True, nonexistent="shift_forward")
-    return stamp.tz_convert("UTC").tz_localize(None)
-
-
-def _join(parts: list[Bars]) -> Bars:
-    """Put the bars of several datasets together; where dates repeat, the first dataset wins."""
-    filled = [part for part in parts if len(part.date)]
-    adjustments = {part.adjustment for part in filled}
-    if len(adjustments) > 1:
-        raise DataError(
-            f"The range of {parts[0].symbol} crosses datasets with different adjustment: "
-            f"{', '.join(sorted(adjustments))}.",
-            remedy="Ask for a range within one dataset.",
-            symbol=parts[0].symbol,
-        )
-    names = dict.fromkeys(name for part in filled for name in part.columns)
-    date = np.concatenate([part.date for part in parts])
-    columns = {
-        name: np.concatenate(
-            [part.columns.get(name, np.full(len(part.date), np.nan)) for part in parts]
-        )
-        for name in names
-    }
-    source = np.repeat(np.arange(len(parts)), [len(part.date) for part in parts])
-    order = np.lexsort((source, date))
-    date, source = date[order], source[order]
-    keep = np.ones(len(date), bool)
-    same_day = date[1:] == date[:-1]
-    keep[1:] = ~(same_day & (source[1:] != source[:-1]))
-    order = order[keep]
-    lead = filled[0] if filled else parts[0]
-    firsts = [part.first_held for part in parts if part.first_held is not None]
-    lasts = [part.last_held for part in parts if part.last_held is not None]
-    return Bars(
-        lead.symbol,
-        date[keep],
-        {name: values[order] for name, values in columns.items()},
-        tuple(origin for part in parts for origin in part.origins),
-        lead.adjustment,
-        lead.timezone,
-        lead.calendar,
-        np.min(firsts) if firsts else None,
-        np.max(lasts) if lasts else None,
-    )

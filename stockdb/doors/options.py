@@ -243,6 +243,7 @@ class OptionMethods:
         interval: str = "daily",
         max_age: float | None = None,
         verify: bool | None = None,
+        dataset: str | None = None,
     ) -> pd.DataFrame:
         """Say what a read would do and cost, without reading it.
 
@@ -260,6 +261,8 @@ class OptionMethods:
             As in :meth:`get_historical_data`.
         verify : bool, optional
             For chains, as in :meth:`get_option_chain`.
+        dataset : str, optional
+            For bars, as in :meth:`get_historical_data`.
 
         Returns
         -------
@@ -286,7 +289,9 @@ class OptionMethods:
 
         start = date if start_date is None else start_date
         if call in {"get_historical_data", "bulk_download"}:
-            request = self._access.request(start, end_date, interval, max_age=max_age)
+            request = self._access.request(
+                start, end_date, interval, max_age=max_age, dataset=dataset
+            )
             return outlook_of_bars(self._access.reader, parse_symbols(symbol)[0], request)
         if call not in {"get_option_chain", "get_options_data"}:
             raise ConfigurationError(

@@ -62,6 +62,8 @@ class QualityMethods:
         start: DateLike | None = None,
         end: DateLike | None = None,
         interval: str = "daily",
+        *,
+        dataset: str | None = None,
     ) -> pd.DataFrame:
         """Say how much of what the exchange's calendar expects is held.
 
@@ -73,6 +75,8 @@ class QualityMethods:
             Dates, both included; None is the first bar held, and today.
         interval : str
             ``daily`` or an intraday interval.
+        dataset : str, optional
+            As for :meth:`get_historical_data`.
 
         Returns
         -------
@@ -94,7 +98,9 @@ class QualityMethods:
         """
         rows = {
             name: {**summary, "reason": reason}
-            for name, (_, summary, reason) in self._examine(symbol, start, end, interval).items()
+            for name, (_, summary, reason) in self._examine(
+                symbol, start, end, interval, dataset
+            ).items()
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("symbol")
 
@@ -104,12 +110,14 @@ class QualityMethods:
         start: DateLike | None = None,
         end: DateLike | None = None,
         interval: str = "daily",
+        *,
+        dataset: str | None = None,
     ) -> pd.DataFrame:
         """List what is missing, gap by gap, before a back-test finds it.
 
         Parameters
         ----------
-        symbol, start, end, interval
+        symbol, start, end, interval, dataset
             As for :meth:`coverage`.
 
         Returns
@@ -129,7 +137,7 @@ class QualityMethods:
             As :meth:`coverage`; symbols of a list that cannot be read are left out, with a
             warning.
         """
-        examined = self._examine(symbol, start, end, interval)
+        examined = self._examine(symbol, start, end, interval, dataset)
         found = [gaps for gaps, _, _ in examined.values() if gaps is not None]
         filled = [gaps for gaps in found if len(gaps)]
         return pd.concat(filled, ignore_index=True) if filled else found[0].copy()
@@ -140,12 +148,13 @@ class QualityMethods:
         start: DateLike | None,
         end: DateLike | None,
         interval: str,
+        dataset: str | None,
     ) -> dict[str, tuple[pd.DataFrame | None, dict[str, Any], str]]:
         if symbol == "options":
             found, summary = self._access.option_gaps(parse_range(start, end))
             found.insert(0, "symbol", "options")
             return {"options": (found, summary, "")}
-        request = self._access.request(start, end, interval, validate=False)
+        request = self._access.request(start, end, interval, validate=False, dataset=dataset)
         if isinstance(symbol, str):
             name = parse_symbol(symbol)
             return {

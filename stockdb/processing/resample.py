@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockdb.sessions import has_session
+from stockdb.sessions import exchange_zone, has_session, reached, schedule
 from stockdb.types import Interval
 
-__all__ = ["resample_intraday", "resample_sessions"]
+__all__ = ["resample_intraday", "resample_sessions", "resample_to_sessions"]
 
 #: How each column of a longer bar follows from the shorter ones; other columns: the last.
 _AGGREGATE = {
@@ -102,6 +102,56 @@ def resample_intraday(frame: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     result = _aggregate(frame, label.tz_convert(index.tz))
     result.index = pd.DatetimeIndex(result.index, name=index.name)
     return result
+
+
+def resample_to_sessions(
+    frame: pd.DataFrame, interval: Interval, calendar: str
+) -> tuple[pd.DataFrame, int]:
+    """Make daily bars of intraday ones: those that overlap the session's hours.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Bars with a zoned DatetimeIndex, labelled by their start.
+    interval : Interval
+        Their length.
+    calendar : str
+        Exchange calendar that names the sessions.
+
+    Returns
+    -------
+    (pandas.DataFrame, int)
+        Index: sessions, naive midnights; and how many bars lie outside of every session (before
+        and after hours, closed days), which are left out. Where the calendar does not reach, a
+        session is a date of the frame's clock.
+
+    Notes
+    -----
+    American exchanges print their closing auction within the session, and their data go on
+    after it; elsewhere the auction comes up to a quarter of an hour after the close that the
+    calendar names, and is the day's close.
+    """
+    index = pd.DatetimeIndex(frame.index)
+    days = index.tz_localize(None).normalize().as_unit("ns")
+    if frame.empty:
+        return frame.set_axis(days.rename(index.name), axis=0), 0
+    day = pd.Timedelta(1, "D")
+    known = schedule(calendar, days[0] - day, days[-1] + day)
+    auction = 0 if exchange_zone(calendar).startswith("America/") else 15
+    begins = known["open"] - pd.Timedelta(interval.minutes, "min")
+    ends = known["close"] + pd.Timedelta(auction, "min")
+    starts = index.tz_convert("UTC")
+    place = np.asarray(pd.DatetimeIndex(ends).searchsorted(starts, side="right"))
+    session = days.to_numpy()
+    inside = ~reached(calendar, days)
+    if len(known):
+        at = np.minimum(place, len(known) - 1)
+        open_ = (place < len(known)) & (starts > pd.DatetimeIndex(begins)[at])
+        session = np.where(open_, known.index.to_numpy()[at], session)
+        inside |= np.asarray(open_)
+    result = _aggregate(frame[inside], session[inside])
+    result.index = pd.DatetimeIndex(result.index, name=index.name).as_unit("ns")
+    return result, int((~inside).sum())
 
 
 def _aggregate(frame: pd.DataFrame, period: Any) -> pd.DataFrame:

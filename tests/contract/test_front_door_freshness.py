@@ -132,7 +132,7 @@ class TestTwoDatasets:
     ) -> MinIODataIntegration:
         objects = {
             key("BOTH"): bars(self.OLD),
-            "stocks-new/BOTH.csv": bars(self.NEW, level=500.0),
+            "stocks-new/BOTH.csv": bars(self.NEW, level=110.5),
             key("OLD"): bars(self.OLD),
             "stocks-new/NEW.csv": bars(self.NEW, level=500.0),
         }
@@ -149,7 +149,7 @@ class TestTwoDatasets:
         frame = minio.get_historical_data("BOTH")
         assert days_of(frame) == JANUARY
         old = [values(number) for number in range(12)]
-        new = [values(number, 500.0) for number in range(2, 11)]
+        new = [values(number, 110.5) for number in range(2, 11)]
         assert frame.to_numpy().tolist() == old + new
         assert note(frame)["dataset"] == "stocks,new"
         known = minio.provenance(frame)

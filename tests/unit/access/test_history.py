@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stockdb.access.adjusting import EventTables
-from stockdb.access.history import HistoryRequest, read_history, source_interval
+from stockdb.access.history import HistoryRequest, read_history
 from stockdb.access.provenance import ProvenanceLog
 from stockdb.core.reader import Bars, Origin
 from stockdb.errors import DataError, ValidationError
@@ -64,7 +64,7 @@ class FakeReader:
         self.settings = Settings(validation=Validation(**validation), datasets=datasets)
         self.held = held
 
-    def bars(self, symbol: str, interval: Any, wanted: Any, policy: Any) -> Bars:
+    def bars(self, symbol: str, interval: Any, wanted: Any, policy: Any, **_: Any) -> Bars:
         self.asked = (symbol, interval.name)
         return self.held
 
@@ -72,43 +72,6 @@ class FakeReader:
 def read(held: Bars, request: HistoryRequest | None = None, **validation: Any) -> pd.DataFrame:
     reader: Any = FakeReader(held, **validation)
     return read_history(reader, NO_TABLES, ProvenanceLog(), "X", request or HistoryRequest(), TODAY)
-
-
-class TestSource:
-    @pytest.mark.parametrize(
-        ("held", "wanted", "source"),
-        [
-            (["daily"], "daily", "daily"),
-            (["daily"], "weekly", "daily"),
-            (["daily"], "monthly", "daily"),
-            (["weekly", "daily"], "weekly", "weekly"),
-            (["5m"], "5m", "5m"),
-            (["5m"], "1h", "5m"),
-            (["1m", "5m"], "15m", "5m"),
-            (["1m", "5m", "15m"], "1h", "15m"),
-            (["1m", "15m", "1h"], "30m", "15m"),
-            (["30m", "5m"], "15m", "5m"),
-            (["5m"], "1m", "1m"),  # cannot be made: the reader refuses it by its own name
-            (["1h"], "30m", "30m"),
-            (["daily"], "5m", "5m"),
-            (["1m"], "daily", "daily"),
-        ],
-    )
-    def test_the_longest_bars_that_make_it_up(
-        self, held: list[str], wanted: str, source: str
-    ) -> None:
-        datasets = {name: Dataset(key=f"{name}/{{SYMBOL}}.csv", interval=name) for name in held}
-        reader: Any = SimpleNamespace(settings=Settings(datasets=datasets))
-        assert source_interval(reader, INTERVALS[wanted]).name == source
-
-    def test_copies_and_other_kinds_do_not_count(self) -> None:
-        datasets = {
-            "copy": Dataset(key="c/{SYMBOL}.csv", interval="15m", duplicate_of="m"),
-            "m": Dataset(key="m/{SYMBOL}.csv", interval="5m"),
-            "day": Dataset(key="d/{YYYY-MM-DD}.csv", kind="day_bars", interval="30m"),
-        }
-        reader: Any = SimpleNamespace(settings=Settings(datasets=datasets))
-        assert source_interval(reader, INTERVALS["1h"]).name == "5m"
 
 
 class TestFrame:

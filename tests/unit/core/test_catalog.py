@@ -7,9 +7,17 @@ import pickle
 
 import pytest
 
-from stockdb.core.catalog import bars_datasets, spellings, suggest, symbol_not_found, template
+from stockdb.core.catalog import (
+    bars_datasets,
+    source_intervals,
+    spellings,
+    suggest,
+    symbol_not_found,
+    template,
+)
 from stockdb.errors import ConfigurationError, SymbolNotFoundError
 from stockdb.settings import Dataset
+from stockdb.types import INTERVALS
 
 STOCKS = Dataset(key="stocks-2010-2025/{SYMBOL}.csv", interval="daily")
 DAY = dt.date(2023, 1, 3)
@@ -178,3 +186,41 @@ class TestDatasets:
         with pytest.raises(ConfigurationError, match="no daily bars") as caught:
             bars_datasets({}, "daily")
         assert "none" in caught.value.remedy
+
+
+class TestSource:
+    @pytest.mark.parametrize(
+        ("held", "wanted", "sources"),
+        [
+            (["daily"], "daily", ["daily"]),
+            (["daily"], "weekly", ["daily"]),
+            (["weekly", "daily"], "weekly", ["weekly", "daily"]),
+            (["weekly", "daily"], "monthly", ["daily"]),
+            (["5m"], "5m", ["5m"]),
+            (["5m"], "1h", ["5m"]),
+            (["1m", "5m", "15m"], "1h", ["15m", "5m", "1m"]),
+            (["1m", "15m", "1h"], "30m", ["15m", "1m"]),
+            (["30m", "5m"], "15m", ["5m"]),
+            (["5m"], "1m", ["1m"]),  # cannot be made: the reader refuses it by its own name
+            (["1h"], "30m", ["30m"]),
+            (["daily"], "5m", ["5m"]),
+            (["1m"], "daily", ["1m"]),
+            (["1m", "daily", "1h"], "daily", ["daily", "1h", "1m"]),
+            (["5m", "daily", "1h"], "monthly", ["daily", "1h", "5m"]),
+            ([], "daily", ["daily"]),
+        ],
+    )
+    def test_itself_then_the_longest_bars_that_make_it_up(
+        self, held: list[str], wanted: str, sources: list[str]
+    ) -> None:
+        datasets = {name: Dataset(key=f"{name}/{{SYMBOL}}.csv", interval=name) for name in held}
+        found = source_intervals(datasets, INTERVALS[wanted])
+        assert [interval.name for interval in found] == sources
+
+    def test_copies_and_other_kinds_do_not_count(self) -> None:
+        datasets = {
+            "copy": Dataset(key="c/{SYMBOL}.csv", interval="15m", duplicate_of="m"),
+            "m": Dataset(key="m/{SYMBOL}.csv", interval="5m"),
+            "day": Dataset(key="d/{YYYY-MM-DD}.csv", kind="day_bars", interval="30m"),
+        }
+        assert source_intervals(datasets, INTERVALS["1h"]) == [INTERVALS["5m"]]

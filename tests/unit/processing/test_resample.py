@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockdb.processing.resample import resample_intraday, resample_sessions
+from stockdb.processing.resample import (
+    resample_intraday,
+    resample_sessions,
+    resample_to_sessions,
+)
 from stockdb.types import INTERVALS
 
 NAN = math.nan
@@ -193,3 +197,63 @@ class TestIntraday:
         rows = {"2024-01-02 03:45": [1.0] * 5, "2024-01-02 04:40": [2.0] * 5}
         found = resample_intraday(intraday(rows, "Asia/Kolkata"), INTERVALS["15m"])
         assert [f"{stamp:%H:%M}" for stamp in found.index] == ["09:15", "10:00"]
+
+
+def at(zone: str, closes: dict[str, float]) -> pd.DataFrame:
+    """Bars that begin at these times and show one price each."""
+    index = pd.DatetimeIndex(list(closes), name="date").tz_localize(zone).as_unit("ns")
+    return pd.DataFrame(
+        {name: list(closes.values()) for name in COLUMNS[:4]} | {"volume": 1.0}, index=index
+    )
+
+
+class TestToSessions:
+    def test_before_and_after_hours_in_new_york_are_no_part_of_the_day(self) -> None:
+        frame = at("America/New_York", {
+            "2024-07-03 09:00": 1, "2024-07-03 09:30": 2, "2024-07-03 12:55": 3,
+            "2024-07-03 13:00": 4,  # a half day
+            "2024-07-04 10:00": 5,  # a holiday
+            "2024-07-05 15:55": 6, "2024-07-05 16:00": 7,
+        })  # fmt: skip
+        found, outside = resample_to_sessions(frame, INTERVALS["5m"], "XNYS")
+        assert [str(day)[:10] for day in found.index] == ["2024-07-03", "2024-07-05"]
+        assert found.to_numpy().tolist() == [[2, 3, 2, 3, 2], [6, 6, 6, 6, 1]]
+        assert outside == 4
+        assert str(found.index.dtype) == "datetime64[ns]" and found.index.name == "date"
+
+    def test_an_hour_that_the_open_divides_counts(self) -> None:
+        frame = at("America/New_York", {
+            "2024-07-05 08:00": 1, "2024-07-05 09:00": 2, "2024-07-05 15:00": 3,
+            "2024-07-05 16:00": 4,
+        })  # fmt: skip
+        found, outside = resample_to_sessions(frame, INTERVALS["1h"], "XNYS")
+        assert found[["open", "close"]].to_numpy().tolist() == [[2, 3]] and outside == 2
+
+    def test_the_auction_after_the_close_of_london(self) -> None:
+        """Trading ends at 16:30, the auction uncrosses at 16:35."""
+        frame = at("Europe/London", {
+            "2024-06-03 08:00": 1, "2024-06-03 16:25": 2, "2024-06-03 16:35": 3,
+            "2024-06-03 17:00": 4,
+        })  # fmt: skip
+        found, outside = resample_to_sessions(frame, INTERVALS["5m"], "XLON")
+        assert found["close"].tolist() == [3] and outside == 1
+
+    def test_a_session_that_begins_the_evening_before(self) -> None:
+        """Futures in Chicago: Tuesday's session runs from Monday, 17:00 to Tuesday, 16:00."""
+        frame = at("America/Chicago", {
+            "2024-06-03 15:00": 1, "2024-06-03 18:00": 2, "2024-06-04 15:00": 3,
+        })  # fmt: skip
+        found, outside = resample_to_sessions(frame, INTERVALS["1h"], "CMES")
+        assert [str(day)[:10] for day in found.index] == ["2024-06-03", "2024-06-04"]
+        assert found[["open", "close"]].to_numpy().tolist() == [[1, 1], [2, 3]] and outside == 0
+
+    def test_where_the_calendar_does_not_reach(self) -> None:
+        frame = at("America/New_York", {"1980-07-05 10:00": 1, "1980-07-05 20:00": 2})
+        found, outside = resample_to_sessions(frame, INTERVALS["1h"], "XNYS")
+        assert found[["open", "close"]].to_numpy().tolist() == [[1, 2]] and outside == 0
+
+    def test_nothing(self) -> None:
+        found, outside = resample_to_sessions(
+            at("America/New_York", {"2024-07-05 10:00": 1})[:0], INTERVALS["1h"], "XNYS"
+        )
+        assert found.empty and str(found.index.dtype) == "datetime64[ns]" and outside == 0
