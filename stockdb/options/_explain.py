@@ -88,10 +88,13 @@ def sentence(kind: str, symbol: str, legs: list[dict[str, object]], edge: float)
     return f"{symbol}: {trade}. {REASONS[kind]} {_HOW[kind]} {left} after fees."
 
 
-def doubt(named: list[str], suspects: int) -> str:
+def doubt(named: list[str], suspects: int, *, whole: bool) -> str:
     """Say what speaks against a package; nothing where nothing does."""
     if named:
         return (
             f" Check first: the quote of {' and '.join(named)} contradicts the rest of the chain."
         )
-    return " Check first: this chain was not quoted at one moment." if suspects else ""
+    if not suspects:
+        return ""
+    what = "this chain" if whole else "an expiration of it"
+    return f" Check first: {what} was not quoted at one moment."

@@ -49,8 +49,8 @@ def rows_of(found: Found, quotes: Quotes, terms: Terms, suspects: Suspects) -> p
     marked = (suspects.marked[at] & options).sum(axis=1)
     if suspects.stock:
         marked += (~options).sum(axis=1)
-    if suspects.mixed:  # no leg of it can be trusted
-        marked = np.where(marked > 0, marked, options.sum(axis=1))
+    apart = (suspects.apart[at] & options).sum(axis=1)  # none of these legs can be trusted
+    marked = np.where(marked > 0, marked, apart)
     european = quotes.european[at[np.arange(len(found)), options.argmax(axis=1)]]
     dividend = _largest_dividend(found, quotes, terms, options, at, european)
     legs = _legs(found, quotes, terms, dte)
@@ -82,7 +82,8 @@ def rows_of(found: Found, quotes: Quotes, terms: Terms, suspects: Suspects) -> p
                 _disclosures(found, terms, dividend, european, _earned(found, quotes, debit, dte))
             ),
             "explanation": [
-                sentence(found.kind, quotes.symbol, row, gain) + doubt(named, count)
+                sentence(found.kind, quotes.symbol, row, gain)
+                + doubt(named, count, whole=suspects.mixed)
                 for row, gain, named, count in zip(legs, edge, names, marked, strict=True)
             ],
             "growth": growth,
@@ -243,6 +244,8 @@ def _flags(
         "contradicts_many": (suspects.many[at] & options).any(axis=1),
         "far_from_neighbours": (suspects.far[at] & options).any(axis=1),
         "chain_not_synchronous": np.full(len(found), suspects.mixed),
+        "expiration_not_synchronous": (suspects.apart[at] & options).any(axis=1)
+        & (not suspects.mixed),
         "stock_not_synchronous": ~options.all(axis=1) & suspects.stock,
     }
     if found.klass == "statistical" and STOCK in found.legs[:1]:
