@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pandas as pd
 
 from stockdb.access import files, shape
 from stockdb.access.adjusting import EventTables
+from stockdb.access.callers import callers_level
 from stockdb.access.chains import ChainFilter, read_chain
 from stockdb.access.history import HistoryRequest, read_history
-from stockdb.access.provenance import ProvenanceLog
+from stockdb.access.provenance import ATTRS, ProvenanceLog
 from stockdb.access.quality import calendar_of, days_without_a_file, gaps_of, option_gaps
 from stockdb.access.reference import Reference
 from stockdb.core.cache import open_cache
@@ -79,8 +81,11 @@ class Access:
         policy: ReadPolicy,
         verify: bool | None = None,
     ) -> pd.DataFrame:
-        """Read one chain; see :func:`stockdb.access.chains.read_chain`."""
-        return read_chain(
+        """Read one chain; see :func:`stockdb.access.chains.read_chain`.
+
+        Warns of rows that are quoted on another date than the file's.
+        """
+        frame = read_chain(
             self.chains,
             self.provenance,
             symbol,
@@ -89,6 +94,14 @@ class Access:
             policy,
             verify=self.verifies(verify),
         )
+        note = frame.attrs[ATTRS]
+        if note["other_quote_dates"]:
+            warnings.warn(
+                f"{note['other_quote_dates']} of {len(frame)} rows of {symbol} in the options file "
+                f"of {note['file_date']} are quoted on another date.",
+                stacklevel=callers_level(),
+            )
+        return frame
 
     def verifies(self, verify: bool | None) -> bool:
         """Whether a chain read may use only what is proved: as asked, else as configured."""

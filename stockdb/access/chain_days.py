@@ -13,7 +13,7 @@ import pandas as pd
 
 from stockdb.access import load
 from stockdb.access.access import Access
-from stockdb.access.chains import ChainFilter, history_note, read_chain
+from stockdb.access.chains import ChainFilter, history_note, of_file_date, read_chain
 from stockdb.access.provenance import Provenance
 from stockdb.access.smiles import volatility_inputs
 from stockdb.core.days import Place
@@ -115,6 +115,7 @@ def chain_days(
     result.notes = {
         "days_absent": result.absent,
         "days_failed": dict(list(result.failed.items())[:20]),
+        "other_quote_dates": int(days["other"].sum()),
     }
     inputs = days.reindex(columns=list(INPUTS))
     for some in days["origins"]:
@@ -217,12 +218,15 @@ def _day(
     before: Place | None,
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
-    chain = _chain(access, symbol, place, values)
+    chain = of_file_date(_chain(access, symbol, place, values))
     origins = access.provenance.of(chain).origins
     if place.dataset.oi_asof == "close":
         chain = known_interest(chain, _previous(access, symbol, before, values))
     date = pd.Timestamp(place.date)
-    return {"date": date, "origins": origins, "chain": chain, **sum_up(chain)}
+    other = chain.attrs["stockdb"]["other_quote_dates"]
+    return {
+        "date": date, "origins": origins, "chain": chain, "other": other, **sum_up(chain),
+    }  # fmt: skip
 
 
 def _previous(
@@ -231,9 +235,11 @@ def _previous(
     if place is None:
         return None
     try:
-        return _chain(access, symbol, place, values)
+        chain = _chain(access, symbol, place, values)
     except SymbolNotFoundError:
         return None
+    mine = chain["quote_date"] == pd.Timestamp(place.date)
+    return chain[mine] if mine.any() else None
 
 
 def _chain(access: Access, symbol: str, place: Place, values: Mapping[str, Any]) -> pd.DataFrame:

@@ -25,6 +25,7 @@ __all__ = [
     "ChainFilter",
     "chain_frame",
     "history_note",
+    "of_file_date",
     "one_contract",
     "parse_contract",
     "parse_filter",
@@ -171,10 +172,34 @@ def read_chain(
     reason = None
     if frame.empty:
         reason = f"the filters leave none of {chain.table.num_rows} rows"
-    frame.attrs = {
-        ATTRS: log.note(_summary(symbol, (chain.origin,), spot, reason), (chain.origin,))
-    }
+    note = _summary(symbol, (chain.origin,), spot, reason)
+    note["file_date"] = str(chain.date)
+    note["other_quote_dates"] = int((frame["quote_date"] != pd.Timestamp(chain.date)).sum())
+    frame.attrs = {ATTRS: log.note(note, (chain.origin,))}
     return frame
+
+
+def of_file_date(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave the rows of a chain out that are quoted on another date than their file's.
+
+    Raises
+    ------
+    DataError
+        All of them are.
+    """
+    note = frame.attrs[ATTRS]
+    others = note["other_quote_dates"]
+    if not others:
+        return frame
+    if others == len(frame):
+        raise DataError(
+            f"All {others} rows of {note['symbol']} in the options file of {note['file_date']} "
+            "are quoted on another date.",
+            remedy="get_option_chain() shows what the file holds; give it its right name.",
+            symbol=note["symbol"],
+        )
+    mine = frame["quote_date"] == pd.Timestamp(note["file_date"])
+    return frame[mine].reset_index(drop=True)
 
 
 def _summary(

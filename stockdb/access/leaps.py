@@ -13,6 +13,7 @@ from stockdb.access.numbers import NumbersRequest, with_numbers
 from stockdb.access.provenance import ATTRS
 from stockdb.core.reader import ReadPolicy
 from stockdb.options.arbitrage import find_arbitrage, suspect_quotes, terms_of
+from stockdb.options.quotes import file_date
 from stockdb.types import DateLike, parse_date, parse_symbol
 
 __all__ = ["arbitrage_on", "find_opportunities", "suspects_of"]
@@ -66,7 +67,8 @@ def arbitrage_on(
     """Look for arbitrage in a chain that was read, with the bucket's rates and dividends."""
     if not len(chain):
         return find_arbitrage(chain, **options)
-    symbol, day = str(chain["symbol"].iloc[0]), chain["quote_date"].iloc[0].date()
+    symbol = str(chain["symbol"].iloc[0])
+    day = file_date(chain) or chain["quote_date"].iloc[0].date()
     market = read_market(access.reference, symbol, day, rate=rate, dividends=dividends)
     fees = (
         access.settings.leaps.fees_per_contract if fees_per_contract is None else fees_per_contract

@@ -16,7 +16,7 @@ from stockdb.errors import ConfigurationError, DataError, NotFoundError
 from stockdb.options.chain import COLUMNS, enrich
 from stockdb.options.forwards import implied_spot
 from stockdb.options.market import DividendSchedule, RateCurve, parse_price, parse_yield
-from stockdb.options.quotes import executable_quotes
+from stockdb.options.quotes import executable_quotes, file_date
 
 __all__ = ["NumbersRequest", "with_numbers"]
 
@@ -81,9 +81,7 @@ def with_numbers(
     if chain.empty:
         return _without_rows(chain)
     parts, notes = [], {}
-    for quoted in sorted(chain["quote_date"].dropna().unique()):
-        day = pd.Timestamp(quoted).date()
-        part = chain[chain["quote_date"] == quoted].reset_index(drop=True)
+    for day, part in _days(chain).items():
         numbers, note = _of_day(access, str(symbols[0]), day, part, wanted, keep)
         parts.append(numbers)
         notes[day.isoformat()] = note
@@ -96,6 +94,17 @@ def with_numbers(
     }  # fmt: skip
     frame.attrs = {**chain.attrs, ATTRS: summary}
     return frame
+
+
+def _days(chain: pd.DataFrame) -> dict[dt.date, pd.DataFrame]:
+    """Part a chain by day: rows out of one file are its date's, whatever they say themselves."""
+    day = file_date(chain)
+    if day is not None:
+        return {day: chain}
+    return {
+        pd.Timestamp(quoted).date(): chain[chain["quote_date"] == quoted].reset_index(drop=True)
+        for quoted in sorted(chain["quote_date"].dropna().unique())
+    }
 
 
 def _without_rows(chain: pd.DataFrame) -> pd.DataFrame:

@@ -202,6 +202,7 @@ def _symbol(
         allow_stale=asked.allow_stale,
     )
     book, enriched, market = read_book(access, symbol, date, own)
+    enriched = enriched[enriched["quote_date"] == book.quote_date]  # no price of another day
     enriched = enriched.assign(contract=enriched["contract"].str.removeprefix("O:"))
     table = book.at_the_money()
     iv = enriched["iv"].to_numpy(np.float64)

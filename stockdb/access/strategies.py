@@ -141,9 +141,9 @@ def read_book(
     )
     wanted = NumbersRequest(asked.spot, asked.rate, None, asked.q)
     enriched = with_numbers(access, chain, wanted)
-    day = enriched["quote_date"].iloc[0].date()
-    market = read_market(access.reference, symbol, day, rate=0.0, dividends=asked.dividends)
     book = book_of(enriched, stock_bid=asked.stock_bid, stock_ask=asked.stock_ask)
+    day = book.quote_date.date()
+    market = read_market(access.reference, symbol, day, rate=0.0, dividends=asked.dividends)
     return book, enriched, market
 
 

@@ -98,7 +98,10 @@ class OptionMethods:
             mid, spread (dollars a share), bid_size, ask_size, volume, open_interest
             (contracts; NaN where the file is blank, which 0 is not), style, quote_date, and
             the vendor's own Greeks as ``vendor_*``, which nothing here relies on.
-            ``df.attrs['stockdb']['grouping']`` is ``assumed`` where the rows were found by
+            ``df.attrs['stockdb']['other_quote_dates']`` counts the rows whose ``quote_date`` is
+            not the file's date (``file_date``): they are given as they are, with ``dte`` from
+            their own date, and a warning; whatever is computed of a chain leaves them out.
+            ``grouping`` there is ``assumed`` where the rows were found by
             the declared order of a file that was never read in full.
 
         Raises
@@ -167,7 +170,8 @@ class OptionMethods:
             Long form: the columns of :meth:`get_option_chain`, ordered by ``quote_date``. A
             day that failed is not in it: a warning names it, and so does
             ``df.attrs['stockdb']['errors']`` (date -> message). Days whose file does not
-            quote the symbol are counted in ``absent_days``.
+            quote the symbol are counted in ``absent_days``. Rows quoted on another date than
+            their file's are left out, warned of, and counted in ``other_quote_dates``.
 
         Raises
         ------

@@ -114,6 +114,7 @@ def find_arbitrage(
         Stock quote, rates, dividends, fees; see :func:`terms_of`. What is not known is not
         guessed: the tests that need it are skipped.
     quote_date : date-like, optional
+        Rows of another one are left out; by default as :func:`executable_quotes` has it.
     include_statistical : bool
         Also rows that are no arbitrage, labelled ``statistical``: short boxes of American
         options; of an enriched chain (:func:`stockdb.options.chain.enrich`) also synthetic stock
@@ -309,6 +310,13 @@ def _skipped(
     return [{"test": test, "reason": "; ".join(why)} for test, why in reasons.items()]
 
 
+def _why_empty(dropped: dict[str, int], suspects: Suspects) -> str:
+    if dropped and not len(suspects.conflicts):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+        return f"no quote can be traded at: {reasons}"
+    return "no test that was run is violated"
+
+
 def _with_note(
     frame: pd.DataFrame,
     chain: pd.DataFrame,
@@ -323,6 +331,6 @@ def _with_note(
         "stock_not_synchronous": suspects.stock,
     }
     if not len(frame):
-        note["empty_reason"] = note.get("empty_reason") or "no test that was run is violated"
+        note["empty_reason"] = note.get("empty_reason") or _why_empty(more["dropped"], suspects)
     frame.attrs = {ATTRS: note}
     return frame

@@ -90,7 +90,8 @@ def enrich(
     q : float, optional
         A dividend yield to use instead of the ones the quotes imply.
     quote_date : date-like, optional
-        By default the one that most rows have.
+        By default that of the file which the chain was read from, else the one that most rows
+        have.
 
     Returns
     -------

@@ -15,7 +15,7 @@ import pandas as pd
 from stockdb.errors import DataError
 from stockdb.types import DateLike, parse_date
 
-__all__ = ["EUROPEAN_ROOTS", "Quotes", "executable_quotes"]
+__all__ = ["EUROPEAN_ROOTS", "Quotes", "executable_quotes", "file_date"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -109,7 +109,8 @@ def executable_quotes(
         As ``get_option_chain`` gives it; needs contract, type, strike, expiration, quote_date,
         bid, ask. Looks at symbol, style, bid_size, ask_size, volume, open_interest too.
     quote_date : date-like, optional
-        The day whose quotes are wanted; by default the one that most rows have.
+        The day whose quotes are wanted; by default that of the file which the chain was read
+        from (:func:`file_date`), else the one that most rows have.
     tick : float, optional
         Dollars; by default read off the quotes.
 
@@ -138,7 +139,7 @@ def executable_quotes(
     contract = chain["contract"].to_numpy(dtype=object, na_value="")
     symbol = str(chain["symbol"].iloc[0]) if "symbol" in chain.columns and len(chain) else ""
     quoted = chain["quote_date"].to_numpy("datetime64[D]")
-    day = _day(quoted, quote_date)
+    day = _day(quoted, file_date(chain) if quote_date is None else quote_date)
     expiration = chain["expiration"].to_numpy("datetime64[D]")
     dte = (expiration - np.datetime64(day)).astype(np.int64)
     bid, ask = _numbers(chain, "bid"), _numbers(chain, "ask")
@@ -195,6 +196,21 @@ def executable_quotes(
         tick=_ticks(bid[keep], ask[keep]) if tick is None else np.full(len(keep), tick),
         dropped=dropped,
     )
+
+
+def file_date(chain: pd.DataFrame) -> dt.date | None:
+    """Give the date of the file that a chain was read from; None where the frame does not say.
+
+    Examples
+    --------
+    >>> chain = pd.DataFrame()
+    >>> chain.attrs["stockdb"] = {"file_date": "2024-03-04"}
+    >>> file_date(chain)
+    datetime.date(2024, 3, 4)
+    """
+    note = chain.attrs.get("stockdb")
+    said = note.get("file_date") if isinstance(note, dict) else None
+    return None if said is None else parse_date(said, "file_date")
 
 
 def _dead(interest: Floats, volume: Floats) -> Bools:

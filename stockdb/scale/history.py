@@ -11,7 +11,7 @@ import pandas as pd
 
 from stockdb.access import Access, Provenance
 from stockdb.access.callers import callers_level
-from stockdb.access.chains import ChainFilter, history_note, read_chain
+from stockdb.access.chains import ChainFilter, history_note, of_file_date, read_chain
 from stockdb.access.parallel import each
 from stockdb.core.days import Place
 from stockdb.core.reader import ReadPolicy
@@ -47,6 +47,7 @@ def chain_history(
     # An archive that cannot be read is one failure; its days are not known.
     errors: dict[str, StockDBError] = {error.key or "archive": error for error in broken}
     absent: dict[str, StockDBError] = {}
+    others: dict[str, int] = {}
     origins = []
     read = functools.partial(_read, access, symbol, filters, policy, verify, current())
     with bar(len(places), progress, "day") as advance:
@@ -58,7 +59,10 @@ def chain_history(
                 log.warning("%s %s: %s", symbol, day, outcome)
             else:
                 frames.append(outcome)
-                origins += list(provenance.origins) if provenance is not None else []
+                if provenance is not None:
+                    origins += list(provenance.origins)
+                    if count := provenance.summary["other_quote_dates"]:
+                        others[day] = count
             advance()
     asked = len(places) + len(broken)
     if not frames and not errors:
@@ -81,12 +85,19 @@ def chain_history(
             + "; ".join(f"{day}: {error.message}" for day, error in list(errors.items())[:5]),
             stacklevel=callers_level(),
         )
+    if others:
+        warnings.warn(
+            f"{sum(others.values())} rows of {symbol} are quoted on another date than their "
+            f"file's, and left out; in the files of {', '.join(list(others)[:5])}.",
+            stacklevel=callers_level(),
+        )
     filled = [frame for frame in frames if len(frame)]
     result = pd.concat(filled or frames[:1], ignore_index=True)
     note = history_note(access.provenance, symbol, tuple(origins))
     # Small, because pandas copies it with every selection.
     note["errors"] = {day: error.message for day, error in list(errors.items())[:_SHOWN]}
     note |= {"days": len(frames), "failed_days": len(errors), "absent_days": len(absent)}
+    note["other_quote_dates"] = sum(others.values())
     if left_out:
         note["archived_days_left_out"] = left_out
     if result.empty:
@@ -137,9 +148,10 @@ def _read(
         scope.check()
     try:
         with entered(scope):
-            frame = read_chain(
+            read = read_chain(
                 access.chains, access.provenance, symbol, place, filters, policy, verify=proved
             )
+            frame = of_file_date(read)
     except StockDBError as error:
         return day, error, None
     except Exception as error:  # whatever it is, the other days have not deserved it
@@ -149,6 +161,6 @@ def _read(
             symbol=symbol,
         )
         return day, failure, None
-    known = access.provenance.of(frame)
+    known = access.provenance.of(read)
     frame.attrs = {}
     return day, frame, known
