@@ -12,7 +12,7 @@ import pandas as pd
 
 from stockdb.access import load
 from stockdb.access.access import Access
-from stockdb.access.chains import history_note, parse_filter, read_chain
+from stockdb.access.chains import history_note, of_file_date, parse_filter, read_chain
 from stockdb.access.market import read_market
 from stockdb.access.numbers import NumbersRequest, with_numbers
 from stockdb.access.provenance import ATTRS, Provenance
@@ -68,28 +68,26 @@ def leaps_days(
     parts: dict[pd.Timestamp, pd.DataFrame] = {}
     sources: set[str] = set()
     failed: dict[str, str] = {}
-    absent = 0
+    absent = others = 0
     for place, outcome in zip(places, outcomes, strict=True):
         if isinstance(outcome, SymbolNotFoundError):
             absent += 1
         elif isinstance(outcome, StockDBError):
             failed[str(place.date)] = outcome.message
         else:
-            rows, source, some = outcome
+            rows, source, some, other = outcome
+            others += other
             parts[pd.Timestamp(place.date).as_unit("ns")] = rows
             sources.add(source)
             origins += some
     if not parts:
         raise next(error for error in outcomes if isinstance(error, StockDBError))
     frame = pd.concat(parts, names=["date", "contract"])
-    dates = frame.index.get_level_values("date")
-    sessions = closes.index.to_numpy()
-    newer = len(sessions) - np.searchsorted(sessions, dates.to_numpy(), side="right")
-    frame["quote_age"] = newer.astype(np.float64) if len(sessions) else np.nan
     notes = {
         "days": len(parts),
         "days_absent": absent,
         "days_failed": dict(list(failed.items())[:20]),
+        "other_quote_dates": others,
         "spot_source": sorted(sources),
         "closes_adjusted": adjusted,
     }
@@ -118,16 +116,23 @@ def _closes(
 
 def _day(
     access: Access, symbol: str, place: Place, closes: pd.Series, values: Mapping[str, Any]
-) -> tuple[pd.DataFrame, str, list[Origin]]:
+) -> tuple[pd.DataFrame, str, list[Origin], int]:
     chain = read_chain(
         access.chains, access.provenance, symbol, place, parse_filter(), load.policy_of(values),
         verify=access.verifies(None),
     )  # fmt: skip
     origins = list(access.provenance.of(chain).origins)
+    chain = of_file_date(chain)
     enriched = with_numbers(access, chain, NumbersRequest(rate=values["rate"]))
     market = read_market(access.reference, symbol, place.date, rate=0.0)
-    known = closes[closes.index <= pd.Timestamp(place.date)].to_numpy(np.float64)
+    known = closes[closes.index <= pd.Timestamp(place.date)]  # a row is blind to later bars
+    book = book_of(enriched)
     rows = leaps_rows(
-        book_of(enriched), known, min_days=values["min_days"], dividends=market.dividends
+        book,
+        known.to_numpy(np.float64),
+        min_days=values["min_days"],
+        dividends=market.dividends,
     )
-    return rows, str(enriched.attrs[ATTRS]["numbers"]["spot_source"]), origins
+    rows["quote_age"] = float((known.index > book.quote_date).sum()) if len(known) else np.nan
+    note = enriched.attrs[ATTRS]
+    return rows, str(note["numbers"]["spot_source"]), origins, note["other_quote_dates"]

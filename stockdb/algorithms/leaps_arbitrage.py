@@ -65,7 +65,7 @@ _COLUMNS = (
     _column("spread_pct", "(ask - bid)/mid", "ratio", "quoted spread", "bid", "ask"),
     _column("open_interest", "contracts open, as the file says", "contracts",
             "dataset", "open_interest"),
-    _column("quote_age", "sessions from quote_date to the newest held bar of the stock",
+    _column("quote_age", "sessions of the stock after quote_date, up to the row's date",
             "sessions", "dataset", "quote_date"),
 )  # fmt: skip
 
@@ -116,6 +116,8 @@ LEAPS_ARBITRAGE = Algorithm(
         "box_rate is the highest of the long boxes that have the strike",
         "iv, delta, parity and iv_term_slope need a rate: rate=, or the bucket's treasury table",
         "parity_lo needs the bucket's table of dividends",
+        "rows of a file that are quoted on another date than the file's are left out, so that "
+        "quote_age is 0 wherever the bucket has bars of the stock, and NaN elsewhere",
     ),
     make=_frame,
 )

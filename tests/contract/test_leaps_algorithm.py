@@ -108,7 +108,7 @@ def test_values_by_hand(frame: pd.DataFrame, minio: Any, shared_data: Path) -> N
     assert rows.loc[name, "spread_pct"] == pytest.approx((call["ask"] - call["bid"]) / middle)
     assert rows.loc[name, "open_interest"] == call["open_interest"]
     ages = frame["quote_age"].groupby("date").agg(["min", "max"])
-    assert ages.to_numpy().tolist() == [[2, 2], [1, 1], [0, 0]]
+    assert ages.to_numpy().tolist() == [[0, 0]] * 3  # what came later makes no quote older
 
 
 def test_later_days_change_nothing(
@@ -121,9 +121,19 @@ def test_later_days_change_nothing(
         "leaps_arbitrage", "AAPL", lookback_days=2
     )
     known = frame[frame.index.get_level_values("date") <= pd.Timestamp(DAYS[1])]
-    pd.testing.assert_frame_equal(
-        past.drop(columns="quote_age"), known.drop(columns="quote_age"), check_exact=False
+    assert set(past.columns) == set(COLUMNS)
+    pd.testing.assert_frame_equal(past, known, check_exact=False)
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_a_day_asked_for_alone_has_the_same_rows(frame: pd.DataFrame, minio: Any, day: str) -> None:
+    """Every column of every row, whatever days are read after it, or before it."""
+    alone = TradingDataAdapter(minio).get_data_for_algorithm(
+        "leaps_arbitrage", "AAPL", lookback_days=1, end_date=day
     )
+    assert len(alone) > 100
+    among = frame[frame.index.get_level_values("date") == pd.Timestamp(day)]
+    pd.testing.assert_frame_equal(alone, among, check_exact=True)
 
 
 def test_the_end_date_and_the_least_days(minio: Any) -> None:
