@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import zlib
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -24,7 +24,7 @@ from stockdb.core.csv_strict import BadRow, OnBadRows, Reading, read_csv
 from stockdb.core.parquet_strict import read_parquet
 from stockdb.errors import ArchiveError, ConfigurationError, DataError
 from stockdb.settings import Dataset
-from stockdb.types import parse_interval
+from stockdb.types import INTERVALS, parse_interval
 
 __all__ = [
     "OPTION_COLUMNS",
@@ -102,7 +102,8 @@ def parse_bars(
         snake case. Blank numbers are NaN. Rows are stably sorted by date, those of
         ``day_bars`` are in file order; duplicates are kept.
 
-        A daily row is dated by the date as written, whatever time or offset stands behind it.
+        A daily row is dated by the date as written, whatever time or offset stands behind it;
+        where most dates have several times of day, the file is refused.
 
     Raises
     ------
@@ -129,7 +130,45 @@ def parse_bars(
     if pa.types.is_date32(arrays["date"].type):
         arrays["date"] = arrays["date"].cast(cells.NS)
     table = _assemble(arrays, spec)
-    return Parsed(table if dataset.kind == "day_bars" else _sorted(table), tuple(bad))
+    if dataset.kind == "day_bars":
+        return Parsed(table, tuple(bad))
+    table = _sorted(table)
+    if spec is columns.BARS:
+        _refuse_intraday(table, data, dataset, reading)
+    return Parsed(table, tuple(bad))
+
+
+def _refuse_intraday(
+    table: pa.Table, data: bytes | memoryview, dataset: Dataset, reading: Reading
+) -> None:
+    """Refuse a file of intraday bars where daily ones are declared: of each day one would stay."""
+    if not _several_a_day(table):
+        return
+    # The times of day were not read: a file that repeats its rows has none.
+    spec = columns.INTRADAY_BARS
+    anew = replace(reading, spec=spec, dst_policy="earlier", on_bad_rows="quarantine")
+    stamps = _read(data, dataset.format, anew)[0]["date"].cast(cells.NS).to_numpy()
+    stamps = np.unique(stamps)
+    if not _several_a_day(pa.table({"date": stamps})):
+        return
+    minutes = int(np.median(np.diff(stamps)) / np.timedelta64(1, "m"))
+    named = [one.name for one in INTERVALS.values() if one.minutes == minutes > 0]
+    raise DataError(
+        f"{reading.key}: declared {dataset.interval or 'daily'}, and holds several times of day on "
+        f"most dates: these are intraday bars.",
+        remedy=f"Declare interval={(named or ['1m'])[0]!r} for its dataset in DATASETS of "
+        "minio_config.py; daily bars are made of them.",
+        key=reading.key,
+    )
+
+
+def _several_a_day(table: pa.Table) -> bool:
+    """Whether most dates stand in more than one row."""
+    days = table["date"].to_numpy().astype("datetime64[D]")
+    if len(days) < 2 or not (days[1:] == days[:-1]).any():
+        return False
+    counts = np.unique(days, return_counts=True)[1]
+    return bool((counts > 1).mean() > 0.5)
 
 
 def parse_options(

@@ -370,3 +370,47 @@ def test_treasury_tenors():
     assert days(table) == ["2023-01-03", "2023-01-04"]
     assert table["dgs10"].to_pylist() == [3.79, 3.69]
     assert math.isnan(table["dgs1mo"][0].as_py()) and table["dgs1mo"].null_count == 0
+
+
+class TestIntradayBarsDeclaredDaily:
+    """Of each day one row would stay, and no rule would see what went."""
+
+    @staticmethod
+    def file(times: list[str], days: tuple[int, ...] = (3, 4, 5)) -> bytes:
+        lines = [f"2024-06-0{day} {time},10,11,9,10,100" for day in days for time in times]
+        return ("date,open,high,low,close,volume\n" + "\n".join(lines) + "\n").encode()
+
+    @pytest.mark.parametrize(
+        ("times", "interval"),
+        [
+            (["09:30", "10:30", "11:30", "12:30"], "1h"),
+            (["09:30", "09:35", "09:40"], "5m"),
+            (["09:30:00-04:00", "10:00:00-04:00", "10:30:00-04:00"], "30m"),
+            (["09:30", "13:30"], "1m"),  # of no length that has a name
+        ],
+    )
+    def test_refused_by_the_name_of_its_interval(self, times: list[str], interval: str) -> None:
+        error = refused(self.file(times), None, "intraday")
+        assert f"interval='{interval}'" in error.remedy
+        compressed = gzip.compress(self.file(times))
+        refused(compressed, None, "intraday")
+
+    def test_parquet(self) -> None:
+        index = pd.date_range("2024-06-03 09:30", periods=40, freq="h", name="date")
+        out = io.BytesIO()
+        pd.DataFrame({"close": 1.0}, index=index).reset_index().to_parquet(out)
+        error = refused(out.getvalue(), None, "intraday", key="stocks/AAPL.parquet")
+        assert "interval='1h'" in error.remedy
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            file(["16:00"]),
+            file(["16:00", "16:00"]),  # the same rows twice
+            file(["16:00"]) + b"2024-06-05 17:00,10,11,9,10,100\n",  # one correction
+            file(["16:00"], (3,)),
+            file([], ()) + b"2024-06-05,10,11,9,10,100\n2024-06-05,10,11,9,11,100\n",
+        ],
+    )
+    def test_daily_rows_with_a_time_or_twice_are_read(self, data: bytes) -> None:
+        assert bars(data).table.num_rows == data.count(b"2024")
