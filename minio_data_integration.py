@@ -243,7 +243,8 @@ class MinIODataIntegration(
             zoned for intraday; for a list MultiIndex (symbol, date). Weekly and monthly
             rows are labelled by the last session they hold; ``partial`` (bool) marks cut
             periods. A missing price is NaN and reported. ``df.attrs['stockdb']`` says
-            where the data came from, and why a frame is empty. Also as Arrow or Polars.
+            where the data came from, why a frame is empty, and for a list which symbols
+            failed (``failed``, ``errors``). Also as Arrow or Polars.
 
         Raises
         ------
@@ -410,7 +411,8 @@ allow_stale, splits, dividends, dataset, start, end
         -------
         Provenance
             ``summary`` (dict), ``origins`` (key, ETag, version, time, rows, strategy of each
-            object), ``requests`` and ``received`` (bytes).
+            object), ``requests`` and ``received`` (bytes); for several symbols ``symbols`` and
+            ``errors``.
 
         Raises
         ------

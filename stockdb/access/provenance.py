@@ -16,7 +16,7 @@ from typing import Any, Final
 import pandas as pd
 
 from stockdb.core.reader import Origin
-from stockdb.errors import NotFoundError
+from stockdb.errors import NotFoundError, StockDBError
 
 __all__ = ["ATTRS", "Provenance", "ProvenanceLog", "worst_freshness"]
 
@@ -39,12 +39,15 @@ class Provenance:
         One for each object that was read.
     symbols : dict of str to dict
         For a frame of several symbols the summary of each.
+    errors : dict of str to str
+        For a frame of several symbols why those that are not in it failed.
     """
 
     id: str
     summary: dict[str, Any]
     origins: tuple[Origin, ...]
     symbols: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
 
     @property
     def requests(self) -> int:
@@ -75,19 +78,29 @@ class ProvenanceLog:
         self.add(Provenance(identity, complete, origins))
         return complete
 
-    def note_all(self, parts: Mapping[str, Provenance]) -> dict[str, Any]:
+    def note_all(
+        self,
+        parts: Mapping[str, Provenance],
+        errors: Mapping[str, StockDBError] | None = None,
+    ) -> dict[str, Any]:
         """Keep one provenance for many symbols and return its summary, whatever their number small.
 
         Parameters
         ----------
         parts : mapping of str to Provenance
             By symbol, in the order asked.
+        errors : mapping of str to StockDBError, optional
+            Of the symbols that failed, where that does not fail the whole: the summary counts
+            them and has the first few.
         """
         identity = secrets.token_hex(8)
         symbols = {symbol: part.summary for symbol, part in parts.items()}
         origins = tuple(origin for part in parts.values() for origin in part.origins)
         complete = {**_together(symbols, origins), "provenance": identity}
-        self.add(Provenance(identity, complete, origins, symbols))
+        failed = {symbol: error.message for symbol, error in (errors or {}).items()}
+        if errors is not None:
+            complete |= {"failed": len(failed), "errors": dict(list(failed.items())[:_SHOWN])}
+        self.add(Provenance(identity, complete, origins, symbols, failed))
         return complete
 
     def add(self, provenance: Provenance) -> None:

@@ -106,7 +106,7 @@ def finish(
 ) -> None:
     """Put the note on a frame."""
     described = algorithm.describe(values)
-    note = access.provenance.note_all(loaded.provenance)
+    note = access.provenance.note_all(loaded.provenance, loaded.errors)
     note |= {
         "algorithm": algorithm.name,
         "spec": described["spec"],
@@ -115,8 +115,6 @@ def finish(
         "params": {name: _plain(value) for name, value in values.items()},
         "notes": list(algorithm.notes),
         "nan": merge(nans),
-        "errors": {symbol: error.message for symbol, error in list(loaded.errors.items())[:20]},
-        "failed": len(loaded.errors),
         **loaded.notes,
     }
     if frame.empty and note.get("empty_reason") is None:

@@ -143,7 +143,7 @@ def bulk_download(
             if known is not None:
                 parts[symbol] = known
             advance()
-    result.note.update(access.provenance.note_all(parts))
+    result.note.update(access.provenance.note_all(parts, result.errors))
     if strict and result.errors:
         raise _summary(result)
     return result

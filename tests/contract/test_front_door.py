@@ -146,6 +146,13 @@ class TestShapes:
             frame = minio.get_historical_data(["AAPL", "NOSUCH", "KO"])
         assert frame.index.names == ["symbol", "date"]
         assert set(frame.index.get_level_values("symbol")) == {"AAPL", "KO"}
+        why = "There is no symbol 'NOSUCH' in dataset 'stocks'."
+        assert (note(frame)["failed"], note(frame)["errors"]) == (1, {"NOSUCH": why})
+        known = minio.provenance(frame)
+        assert known.errors == {"NOSUCH": why} and list(known.symbols) == ["AAPL", "KO"]
+        whole = minio.bulk_download(["AAPL", "NOSUCH"]).to_frame()
+        assert note(whole)["errors"] == {"NOSUCH": why}
+        assert note(minio.get_historical_data(["AAPL"]))["failed"] == 0
         with pytest.warns(UserWarning, match="1 of 2 symbols failed"):
             frame = minio.get_historical_data(["NOSUCH", "KO"])
         assert frame.index.names == ["symbol", "date"] and len(frame) == 21

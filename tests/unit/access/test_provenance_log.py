@@ -12,7 +12,7 @@ import pytest
 
 from stockdb.access.provenance import Provenance, ProvenanceLog, worst_freshness
 from stockdb.core.reader import Origin
-from stockdb.errors import NotFoundError
+from stockdb.errors import NotFoundError, StockDBError
 
 
 def origin(key: str, state: str = "fetched", **changed: Any) -> Origin:
@@ -165,6 +165,15 @@ class TestManySymbols:
         note = ProvenanceLog().note_all(parts)
         assert len(json.dumps(note)) < 1_500
         assert note["without_rows"] == 500
+
+    def test_what_failed_is_counted_and_a_few_are_named(self) -> None:
+        errors = {f"S{n}": StockDBError(f"no {n}") for n in range(500)}
+        log = ProvenanceLog()
+        note = log.note_all(self.parts(), errors)
+        assert note["failed"] == 500 and len(json.dumps(note)) < 1_500
+        assert note["errors"]["S0"] == "no 0" and "S499" not in note["errors"]
+        assert log.of(marked(note)).errors["S499"] == "no 499"
+        assert "failed" not in log.note_all(self.parts())
 
     def test_it_travels(self) -> None:
         part = self.parts()["C"]
