@@ -29,6 +29,7 @@ __all__ = [
     "parse_numbers",
     "parse_option_type",
     "parse_optional",
+    "parse_pair",
     "parse_whole",
 ]
 
@@ -167,6 +168,19 @@ def parse_numbers(name: str, value: object, **allowed: Any) -> tuple[float, ...]
     return tuple(dict.fromkeys(parse_number(name, item, **allowed) for item in items))
 
 
+def parse_pair(name: str, value: object, remedy: str) -> tuple[Any, Any]:
+    """Take two values apart.
+
+    Examples
+    --------
+    >>> parse_pair("quotes", [543.0, 543.1], "Give (bid, ask).")
+    (543.0, 543.1)
+    """
+    if not isinstance(value, (list, tuple, np.ndarray)) or len(value) != 2:
+        raise ConfigurationError(f"{name}={shown(value)} is not a pair.", remedy=remedy)
+    return value[0], value[1]
+
+
 def parse_bounds(
     name: str, value: object, *, least: float | None = None, most: float | None = None
 ) -> Bounds:
@@ -184,13 +198,8 @@ def parse_bounds(
     """
     if value is None:
         return None, None
-    if not isinstance(value, (list, tuple, np.ndarray)) or len(value) != 2:
-        raise ConfigurationError(
-            f"{name}={shown(value)} is not a range.",
-            remedy=f"Give {name}=(low, high), None is open.",
-        )
     ends = []
-    for item in value:
+    for item in parse_pair(name, value, f"Give {name}=(low, high), None is open."):
         if _is_number(item) and math.isinf(item):
             item = None  # as open as it gets
         ends.append(parse_optional(name, item, least=least, most=most))

@@ -18,7 +18,7 @@ from stockdb.options.forwards import implied_spot
 from stockdb.options.market import DividendSchedule, RateCurve, parse_price, parse_yield
 from stockdb.options.quotes import executable_quotes, file_date
 
-__all__ = ["NumbersRequest", "with_numbers"]
+__all__ = ["NumbersRequest", "last_traded", "with_numbers"]
 
 _APART: Final = 0.03  # a close this far from what parity implies is of another moment or basis
 _UNITS: Final = {
@@ -179,13 +179,17 @@ def _close(access: Access, symbol: str, day: dt.date) -> float | None:
         frame = access.history(symbol, access.request(day, day, "daily", validate=False))
     except NotFoundError:
         return None
-    if frame.empty:
-        return None
-    close = float(frame["close"].to_numpy(np.float64)[-1])
-    if frame.attrs[ATTRS].get("adjustment") != "splits":
-        return close
+    return None if frame.empty else last_traded(access, symbol, frame)[0]
+
+
+def last_traded(access: Access, symbol: str, bars: pd.DataFrame) -> tuple[float, float]:
+    """Give the last close and volume of daily bars on the share count of their day."""
+    close, volume = (float(bars[name].to_numpy(np.float64)[-1]) for name in ("close", "volume"))
+    if bars.attrs[ATTRS].get("adjustment") != "splits":
+        return close, volume
     splits = access.splits(symbol, required=False)
     if splits is None or splits.empty:
-        return close
-    later = splits["ratio"].to_numpy(np.float64)[splits.index > pd.Timestamp(day)]
-    return float(close * later.prod())
+        return close, volume
+    later = splits["ratio"].to_numpy(np.float64)[splits.index > bars.index[-1]]
+    ratio = float(later.prod())
+    return close * ratio, volume / ratio

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from numbers import Real
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,16 +11,19 @@ import pandas as pd
 
 from stockdb.access import load
 from stockdb.access.access import Access
-from stockdb.access.chains import parse_contract
+from stockdb.access.market import read_market
+from stockdb.access.numbers import last_traded
+from stockdb.access.positions import parse_positions
 from stockdb.access.strategies import Asked, read_book
+from stockdb.arguments import parse_by_symbol, parse_number, parse_whole
 from stockdb.errors import ConfigurationError, DataError, NotFoundError, StockDBError
 from stockdb.options import greeks
-from stockdb.options.market import DividendSchedule
+from stockdb.options.market import DividendSchedule, parse_price
 from stockdb.options.portfolio import Portfolio, analyze
 from stockdb.options.quotes import EUROPEAN_ROOTS
-from stockdb.types import DateLike, parse_symbol
+from stockdb.types import DateLike, parse_date, parse_symbol
 
-__all__ = ["analyze_positions", "parse_positions"]
+__all__ = ["analyze_positions"]
 
 _GREEKS: Final = ("delta", "gamma", "theta", "vega", "rho", "dividend_rho")
 _QUOTED: Final = (
@@ -31,97 +34,9 @@ _AUTO: Final = "auto"
 _BENCHMARK: Final = "SPY"
 _BETA_RETURNS: Final = 252
 _LEAST_RETURNS: Final = 60
-_SHARES: Final = 100.0  # of a contract
-
-
-def parse_positions(given: Any) -> pd.DataFrame:
-    """Read positions, or symbols.
-
-    Parameters
-    ----------
-    given : DataFrame, mapping, or list
-        A frame or a list of dicts with ``contract`` (OCC symbol; empty for stock) or ``symbol``,
-        and ``quantity`` (contracts or shares, negative where sold); a mapping contract or symbol
-        -> quantity; a list of contracts, one of each; a list of symbols. Candidates of the
-        strategy searches, one or many (rows with ``legs``): one contract a leg and ratio, and
-        100 shares.
-
-    Returns
-    -------
-    pandas.DataFrame
-        symbol, contract (without ``O:``; empty for stock), quantity (NaN for a bare symbol).
-
-    Raises
-    ------
-    DataError
-        Nothing of these, an empty one, or a quantity that is no number.
-    """
-    rows = list(_entries(given))
-    if not rows:
-        raise DataError("There are no positions.", remedy="Give contracts, or symbols.")
-    frame = pd.DataFrame(rows, columns=["symbol", "contract", "quantity"])
-    held = frame.groupby(["symbol", "contract"], sort=False)["quantity"].sum(min_count=1)
-    return held.reset_index()
-
-
-def _entries(given: Any) -> Iterable[tuple[str, str, float]]:
-    if isinstance(given, pd.DataFrame):
-        given = given.reset_index().to_dict("records")
-    if isinstance(given, pd.Series) and "legs" in given.index:
-        given = [given]
-    if isinstance(given, str):
-        given = [given]
-    if isinstance(given, Mapping):
-        for name, quantity in given.items():
-            yield *_named(name), _quantity(quantity, name)
-        return
-    if not isinstance(given, Iterable):
-        raise DataError(
-            f"{type(given).__name__} holds no positions.",
-            remedy="Give {'AAPL250117C00150000': 2, 'AAPL': -100}, a frame, or symbols.",
-        )
-    for item in given:
-        if isinstance(item, pd.Series):
-            item = item.to_dict()
-        if isinstance(item, Mapping) and "legs" in item:
-            yield from _legs(item)
-        elif isinstance(item, Mapping):
-            contract, symbol = item.get("contract"), item.get("symbol")
-            bare = contract is None or contract != contract or contract == ""
-            name = symbol if bare else contract
-            of, contract = _named(name)
-            if not bare and isinstance(symbol, str):
-                of = parse_symbol(symbol)  # an index has roots of other names
-            if "quantity" not in item:
-                raise DataError(f"{name} has no quantity.", remedy="Give contracts or shares.")
-            yield of, contract, _quantity(item["quantity"], name)
-        else:
-            symbol, contract = _named(item)
-            yield symbol, contract, 1.0 if contract else float("nan")
-
-
-def _legs(candidate: Mapping[str, Any]) -> Iterable[tuple[str, str, float]]:
-    """Take the legs of one candidate, once."""
-    of = parse_symbol(candidate["symbol"])
-    for leg in candidate["legs"]:
-        sign = 1.0 if leg["side"] == "buy" else -1.0
-        stock = leg["type"] == "stock"
-        contract = "" if stock else _named(leg["contract"])[1]
-        yield of, contract, sign * leg["ratio"] * (_SHARES if stock else 1.0)
-
-
-def _named(name: Any) -> tuple[str, str]:
-    """Tell a contract from a symbol."""
-    text = str(name).strip().upper()
-    if len(text) > 15 and text[-8:].isdigit():
-        return parse_contract(text)
-    return parse_symbol(name), ""
-
-
-def _quantity(value: Any, name: Any) -> float:
-    if not isinstance(value, (Real, np.number)) or not np.isfinite(float(value)):
-        raise DataError(f"The quantity {value!r} of {name} is no number.")
-    return float(value)
+_STALE: Final = 10  # calendar days that a close may be old where nothing else has a price
+#: The chain with a volatility for each quote, its day, the dividends to come.
+_Chain = tuple[pd.DataFrame, pd.Timestamp, DividendSchedule | None]
 
 
 def analyze_positions(
@@ -145,62 +60,109 @@ def analyze_positions(
             "dividends, spots and yields belong to one symbol each.",
             remedy="Give dividends={'AAPL': {...}} and spots={'AAPL': 150.0}.",
         )
-    symbols = list(dict.fromkeys(wanted["symbol"]))
-    read = load.each(
+    paid, own = parse_by_symbol("dividends", dividends), parse_by_symbol("spots", spots)
+    own = {name: parse_price(f"spots[{name!r}]", price) for name, price in own.items()}
+    given_betas = {
+        name: parse_number(f"betas[{name!r}]", beta)
+        for name, beta in parse_by_symbol("betas", betas).items()
+    }
+    quantity = parse_number("quantity", quantity)
+    min_days = parse_whole("min_days", min_days)
+    flat = wanted["quantity"] * np.where(wanted["bare"], quantity, 1.0) == 0.0
+    if flat.all():
+        raise DataError(
+            "Every position is flat: its quantity is 0.", remedy="Give contracts or shares held."
+        )
+    held = wanted[~flat]
+    chained = held.loc[(held["contract"] != "") | held["bare"], "symbol"].unique()
+    chains = _each(access, chained, lambda name: _chain(access, name, date, asked, own, paid))
+    day = _day(chains, date)
+    stocks = _each(
         access,
-        symbols,
-        lambda symbol: _symbol(access, symbol, date, asked, spots, dividends),
+        held.loc[held["contract"] == "", "symbol"].unique(),
+        lambda name: _stock(access, name, day, asked, chains.get(name), own.get(name)),
     )
-    errors = {s: r for s, r in zip(symbols, read, strict=True) if isinstance(r, StockDBError)}
-    if errors:
-        first = next(iter(errors.values()))
-        raise first
-    found = dict(zip(symbols, read, strict=True))
+    day = _as_of(day, stocks)
     rows = []
-    for entry in wanted.to_dict("records"):
+    for entry in held.to_dict("records"):
         symbol, contract, count = entry["symbol"], entry["contract"], entry["quantity"]
-        enriched, day, _ = found[symbol]
+        if entry["bare"]:
+            contract, count = _leaps_call(chains[symbol][0], symbol, min_days), count * quantity
         if contract:
-            rows.append(_option(enriched, symbol, contract, count))
-        elif np.isnan(count):
-            contract = _leaps_call(enriched, symbol, min_days)
-            rows.append(_option(enriched, symbol, contract, quantity))
+            rows.append(_option(chains[symbol][0], symbol, contract, count))
         else:
-            rows.append(_stock(access, enriched, symbol, count, day))
-    days = {found[symbol][1] for symbol in symbols}
-    schedules = {symbol: found[symbol][2] for symbol in symbols}
-    against, returns = _benchmark(access, benchmark, max(days))
-    known, price = _betas(access, symbols, max(days), betas, returns)
+            rows.append(_shares(symbol, count, stocks[symbol]))
+    symbols = list(dict.fromkeys(held["symbol"]))
+    schedules = {
+        name: chains[name][2] if name in chains else _schedule(access, name, day, paid)
+        for name in symbols
+    }
+    against, returns = _benchmark(access, benchmark, day)
+    known, price = _betas(access, symbols, day, given_betas, returns)
     result = analyze(
         pd.DataFrame(rows),
-        quote_date=max(days),
+        quote_date=day,
         dividends=schedules,
         betas=known,
         benchmark_price=price,
         **options,
     )
-    result.notes["quote_dates"] = sorted(str(day.date()) for day in days)
+    days = {found[1] for found in chains.values()}
+    days |= {stock.day for stock in stocks.values() if stock.day is not None}
+    result.notes["quote_dates"] = sorted(str(each.date()) for each in days)
     result.notes["benchmark"] = against
+    result.notes["flat"] = [row.contract or row.symbol for row in wanted[flat].itertuples()]
     return result
 
 
-def _symbol(
+def _each(access: Access, symbols: Iterable[str], read: Callable[[str], Any]) -> dict[str, Any]:
+    """Read each symbol in threads; a portfolio is measured as a whole or not."""
+    names = list(symbols)
+    found = dict(zip(names, load.each(access, names, read), strict=True))
+    for outcome in found.values():
+        if isinstance(outcome, StockDBError):
+            raise outcome
+    return found
+
+
+def _day(chains: Mapping[str, _Chain], date: DateLike | None) -> pd.Timestamp | None:
+    """Take the day of the chains, else the one asked for; None is the newest of the bars."""
+    if chains:
+        return max(day for _, day, _ in chains.values())
+    return None if date is None else pd.Timestamp(parse_date(date)).as_unit("ns")
+
+
+def _as_of(day: pd.Timestamp | None, stocks: Mapping[str, _Stock]) -> pd.Timestamp:
+    """Take the newest day of the bars where nothing else says which day it is."""
+    if day is not None:
+        return day
+    known = [stock.day for stock in stocks.values() if stock.day is not None]
+    if not known:
+        raise DataError(
+            "Nothing says which day the positions are of: the bucket has no bars of them.",
+            remedy="Give date=.",
+        )
+    return max(known)
+
+
+def _schedule(
+    access: Access, symbol: str, day: pd.Timestamp, paid: Mapping[str, Any]
+) -> DividendSchedule | None:
+    given = paid.get(symbol)
+    market = read_market(access.reference, symbol, day.date(), rate=0.0, dividends=given)
+    return market.dividends
+
+
+def _chain(
     access: Access,
     symbol: str,
     date: DateLike | None,
     asked: Asked,
-    spots: Mapping[str, float] | None,
-    dividends: Mapping[str, Any] | None,
-) -> tuple[pd.DataFrame, pd.Timestamp, DividendSchedule | None]:
-    own = Asked(
-        spot=(spots or {}).get(symbol),
-        rate=asked.rate,
-        dividends=(dividends or {}).get(symbol),
-        verify=asked.verify,
-        max_age=asked.max_age,
-        offline=asked.offline,
-        allow_stale=asked.allow_stale,
-    )
+    spots: Mapping[str, float | None],
+    dividends: Mapping[str, Any],
+) -> _Chain:
+    """Read one underlying's chain with a volatility for each quote, its day and dividends."""
+    own = replace(asked, spot=spots.get(symbol), dividends=dividends.get(symbol))
     book, enriched, market = read_book(access, symbol, date, own)
     enriched = enriched[enriched["quote_date"] == book.quote_date]  # no price of another day
     enriched = enriched.assign(contract=enriched["contract"].str.removeprefix("O:"))
@@ -245,34 +207,62 @@ def _option(enriched: pd.DataFrame, symbol: str, contract: str, quantity: float)
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """A stock's price and volume; the day of its bar, None without one."""
+
+    spot: float
+    volume: float
+    day: pd.Timestamp | None
+
+
 def _stock(
     access: Access,
-    enriched: pd.DataFrame,
     symbol: str,
-    quantity: float,
-    day: pd.Timestamp,
-) -> dict[str, Any]:
-    spots = enriched["spot"].dropna()
-    if spots.empty:
-        raise DataError(
-            f"No price of {symbol} is known for {day.date()}.",
-            remedy=f"Give spots={{'{symbol}': ...}}, or a rate.",
-            symbol=symbol,
-        )
-    spot, nan = float(spots.iloc[0]), float("nan")
-    volume = nan
+    day: pd.Timestamp | None,
+    asked: Asked,
+    chain: _Chain | None,
+    price: float | None,
+) -> _Stock:
+    """Price a stock: as its chain does where that was read, as the caller says, else by its bars.
+
+    Bars are those of the day, or of up to ten days before where nothing else has a price.
+    """
+    if chain is not None:
+        spots, day = chain[0]["spot"].dropna(), chain[1]
+        price = float(spots.iloc[0]) if len(spots) else price
+    back = pd.Timedelta(0 if price is not None else _STALE, "D")
+    request = access.request(
+        None if day is None else day - back, day, "daily", validate=False,
+        max_age=asked.max_age, offline=asked.offline, allow_stale=asked.allow_stale,
+    )  # fmt: skip
     try:
-        bars = access.history(symbol, access.request(day, day, "daily", validate=False))
-        if len(bars):
-            volume = float(bars["volume"].iloc[-1])
-    except NotFoundError:
-        pass  # said in the table of liquidation: volume unknown
+        bars = access.history(symbol, request)
+    except NotFoundError as error:
+        if price is None:
+            remedy = f"{error.remedy} Or give its price: spots={{'{symbol}': ...}}."
+            raise type(error)(error.message, remedy=remedy, **error.values) from None
+        return _Stock(price, float("nan"), None)  # the table of liquidation says: volume unknown
+    if bars.empty:
+        if price is None:
+            raise DataError(
+                f"No price of {symbol} is known for {day and day.date()}.",
+                remedy=f"Give spots={{'{symbol}': ...}}, or another date.",
+                symbol=symbol,
+            )
+        return _Stock(price, float("nan"), None)
+    close, volume = last_traded(access, symbol, bars)
+    return _Stock(close if price is None else price, volume, bars.index[-1].normalize())
+
+
+def _shares(symbol: str, quantity: float, stock: _Stock) -> dict[str, Any]:
+    spot, nan = stock.spot, float("nan")
     return {
         "symbol": symbol, "contract": symbol, "quantity": quantity, "multiplier": 1,
         "american": False, "iv_source": "", "type": "stock", "strike": nan,
         "expiration": pd.NaT, "dte": 0, "bid": spot, "ask": spot, "mid": spot, "iv": nan,
         "rate": nan, "q": nan, "spot": spot, **dict.fromkeys(_GREEKS, 0.0), "delta": 1.0,
-        "open_interest": nan, "volume": volume,
+        "open_interest": nan, "volume": stock.volume,
     }  # fmt: skip
 
 
@@ -310,11 +300,11 @@ def _betas(
     access: Access,
     symbols: list[str],
     day: pd.Timestamp,
-    given: Mapping[str, float] | None,
+    given: Mapping[str, float],
     market: pd.Series,
 ) -> tuple[dict[str, float], float]:
     """Regress daily returns on the benchmark's where no beta is given."""
-    known = {name: float(beta) for name, beta in (given or {}).items()}
+    known = dict(given)
     price = float(market.attrs["last"]) if len(market) else float("nan")
     for symbol in symbols:
         if symbol in known or not len(market):

@@ -27,7 +27,7 @@ from stockdb.options.calendars import (
     calendar_spreads,
     diagonal_spreads,
 )
-from stockdb.options.market import parse_price, parse_stock_quote
+from stockdb.options.market import parse_price, parse_quote
 from stockdb.options.synthetics import SyntheticRules, synthetic_positions
 from stockdb.options.volatility import VolatilityRules, iv_at, volatility_trades
 from stockdb.types import DateLike, parse_date, parse_symbol
@@ -83,7 +83,7 @@ class Asked:
     policy: ReadPolicy = field(init=False, default_factory=ReadPolicy, repr=False)
 
     def __post_init__(self) -> None:
-        bid, ask = parse_stock_quote(self.stock_bid, self.stock_ask)
+        bid, ask = parse_quote(self.stock_bid, self.stock_ask)
         spot = parse_price("spot", self.spot)
         if spot is None and bid is not None and ask is not None:
             spot = (bid + ask) / 2.0

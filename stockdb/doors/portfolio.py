@@ -111,9 +111,19 @@ class PortfolioMethods:
         spots: Mapping[str, float] | None = None,
         betas: Mapping[str, float] | None = None,
         benchmark: str | None = "auto",
-        spot_moves: Sequence[float] = (-0.20, -0.15, -0.10, -0.05, 0.0, 0.05, 0.10, 0.15, 0.20),
-        vol_moves: Sequence[float] = (-0.10, -0.05, 0.0, 0.05, 0.10),
-        days: Sequence[int] = (0, 30, 90),
+        spot_moves: float | Sequence[float] = (
+            -0.20,
+            -0.15,
+            -0.10,
+            -0.05,
+            0.0,
+            0.05,
+            0.10,
+            0.15,
+            0.20,
+        ),
+        vol_moves: float | Sequence[float] = (-0.10, -0.05, 0.0, 0.05, 0.10),
+        days: float | Sequence[float] = (0, 30, 90),
         participation: float = 0.1,
         **reading: Any,
     ) -> Portfolio:
@@ -121,12 +131,13 @@ class PortfolioMethods:
 
         Parameters
         ----------
-        positions_or_symbols : mapping, frame, list
-            Contract or symbol -> quantity (contracts or shares, negative where sold); a frame or
-            list of dicts with ``contract`` or ``symbol``, and ``quantity``; candidates of the
-            strategy searches (their rows); a list of contracts;
+        positions_or_symbols : mapping, Series, frame, list
+            Contract or symbol -> quantity (contracts or shares, negative where sold), also as a
+            Series or as pairs; a frame or list of dicts with ``contract`` or ``symbol``, and
+            ``quantity``; candidates of the strategy searches (their rows); a list of contracts;
             or a list of symbols: then of each the call nearest the forward of the first
-            expiration ``min_days`` away, ``quantity`` times.
+            expiration ``min_days`` away, ``quantity`` times. What is named twice counts twice.
+            Stock needs no options: it is priced at ``spots``, else by its bars.
         date : date-like, optional
             Quote date; None takes the newest file.
         quantity : float
@@ -140,7 +151,8 @@ class PortfolioMethods:
             What betas are against: a symbol whose bars have to be there, ``auto`` for SPY where
             the bucket has it (``notes`` say), None for no betas.
         spot_moves, vol_moves, days
-            Axes of the scenarios: relative, absolute (.1 is ten points), calendar days.
+            Axes of the scenarios, one number or several: relative, absolute (.1 is ten points),
+            calendar days.
         participation : float
             Share of a day's volume that can be sold.
         **reading
@@ -155,8 +167,13 @@ class PortfolioMethods:
 
         Raises
         ------
+        ConfigurationError
+            A quantity, price, beta, move or number of days that cannot be one.
+        DataError
+            No positions, only flat ones, or a stock without a price.
         NotFoundError
-            A contract that the chain of the day does not quote.
+            A contract that the chain of the day does not quote; bars that are not there, of a
+            stock without a price or of a benchmark that is named.
         StockDBError
             An underlying that cannot be read: a portfolio is measured as a whole or not.
         """

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from stockdb.arguments import parse_bounds, parse_number, parse_optional, parse_whole
+from stockdb.arguments import parse_number, parse_optional, parse_pair, parse_whole
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.options._butterflies import butterfly_tests, call_rays
 from stockdb.options._packages import Found, Terms
@@ -17,7 +17,7 @@ from stockdb.options._parity import NO_SPOT, box_tests, future_tests, parity_tes
 from stockdb.options._rows import COLUMNS, rows_of
 from stockdb.options._statistical import NEEDS, statistical_tests, with_implied_spot
 from stockdb.options._verticals import put_rays, two_option_pairs, two_option_tests
-from stockdb.options.market import DividendSchedule, RateCurve, parse_stock_quote
+from stockdb.options.market import DividendSchedule, RateCurve, parse_quote
 from stockdb.options.quotes import Quotes, executable_quotes
 from stockdb.options.suspects import Suspects, find_suspects, judge_stock
 from stockdb.types import DateLike, parse_date
@@ -58,7 +58,7 @@ def terms_of(
     ConfigurationError
         A price that is not positive, a stock bid above its ask, a negative fee.
     """
-    bid, ask = parse_stock_quote(stock_bid, stock_ask)
+    bid, ask = parse_quote(stock_bid, stock_ask)
     return Terms(
         stock_bid=bid,
         stock_ask=ask,
@@ -84,11 +84,10 @@ def _futures(given: Any) -> tuple[tuple[dt.date, float, float], ...]:
     found = []
     pairs: Any = given.items()
     for day, quote in pairs:
-        bid, ask = parse_bounds(f"futures[{str(day)!r}]", quote)
-        if bid is None or ask is None or bid <= 0.0:
-            raise ConfigurationError(
-                f"futures[{str(day)!r}]={quote!r} is no bid and ask.", remedy=remedy
-            )
+        name = f"futures[{str(day)!r}]"
+        bid, ask = parse_quote(*parse_pair(name, quote, remedy), (f"{name}[0]", f"{name}[1]"))
+        if bid is None or ask is None:
+            raise ConfigurationError(f"{name} lacks a bid or an ask.", remedy=remedy)
         found.append((parse_date(day, "futures"), bid, ask))
     return tuple(found)
 

@@ -27,7 +27,7 @@ __all__ = [
     "DividendSchedule",
     "RateCurve",
     "parse_price",
-    "parse_stock_quote",
+    "parse_quote",
     "parse_yield",
     "year_fraction",
 ]
@@ -68,18 +68,20 @@ def parse_yield(value: object) -> float | None:
     return parse_optional("q", value, remedy="Yields are fractions: 1.2 % is 0.012.", **_YIELDS)
 
 
-def parse_stock_quote(bid: object, ask: object) -> tuple[float | None, float | None]:
-    """Read ``stock_bid`` and ``stock_ask``, dollars; None where unknown.
+def parse_quote(
+    bid: object, ask: object, names: tuple[str, str] = ("stock_bid", "stock_ask")
+) -> tuple[float | None, float | None]:
+    """Read a bid and an ask, dollars; None where unknown.
 
     Raises
     ------
     ConfigurationError
         One is no price, or the bid is above the ask.
     """
-    low, high = parse_price("stock_bid", bid), parse_price("stock_ask", ask)
+    low, high = parse_price(names[0], bid), parse_price(names[1], ask)
     if low is not None and high is not None and low > high:
         raise ConfigurationError(
-            f"The stock's bid {low:g} is above its ask {high:g}.",
+            f"The bid {low:g} is above its ask {high:g} ({names[0]}, {names[1]}).",
             remedy="Give a quote of one moment; a crossed one is a data error.",
         )
     return low, high

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from stockdb.arguments import parse_number, parse_numbers
 from stockdb.errors import DataError
 from stockdb.options.market import DividendSchedule
 from stockdb.options.pricing import price
@@ -19,6 +20,12 @@ __all__ = ["BUCKETS", "Portfolio", "analyze", "revalue"]
 #: Time to expiration in days -> bucket of vega.
 BUCKETS: Final = ((90, "< 90 d"), (365, "90-365 d"), (548, "1-1.5 y"), (730, "1.5-2 y"))
 _LAST: Final = "> 2 y"
+_SPOT_MOVES: Final[dict[str, Any]] = {
+    "least": -1.0, "most": 10.0, "remedy": "Moves of the stock are relative: 20 % lower is -0.2.",
+}  # fmt: skip
+_VOL_MOVES: Final[dict[str, Any]] = {
+    "least": -1.0, "most": 1.0, "remedy": "Moves of volatility are absolute: ten points are 0.1.",
+}  # fmt: skip
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, 0.0, 0.05, 0.10, 0.15, 0.20)
 VOL_MOVES: Final = (-0.10, -0.05, 0.0, 0.05, 0.10)
 DAYS: Final = (0, 30, 90)
@@ -191,9 +198,9 @@ def analyze(
     dividends: Mapping[str, DividendSchedule | None] | None = None,
     betas: Mapping[str, float] | None = None,
     benchmark_price: float = float("nan"),
-    spot_moves: Sequence[float] = SPOT_MOVES,
-    vol_moves: Sequence[float] = VOL_MOVES,
-    days: Sequence[int] = DAYS,
+    spot_moves: float | Sequence[float] = SPOT_MOVES,
+    vol_moves: float | Sequence[float] = VOL_MOVES,
+    days: float | Sequence[float] = DAYS,
     participation: float = 0.1,
 ) -> Portfolio:
     """Measure a portfolio.
@@ -207,15 +214,18 @@ def analyze(
     dividends : mapping of symbol to DividendSchedule or None, optional
     betas : mapping of symbol to float, optional
     benchmark_price : float
-    spot_moves, vol_moves, days : sequence
-        Axes of the scenarios: relative moves, absolute moves of iv, calendar days.
+    spot_moves, vol_moves, days : float or sequence of float
+        Axes of the scenarios: relative moves from -1 to 10, absolute moves of iv from -1 to 1,
+        calendar days from 0.
     participation : float
-        Share of a day's volume that can be sold.
+        Share of a day's volume that can be sold, above 0 and up to 1.
 
     Raises
     ------
     DataError
         A column is missing, or there is no position.
+    ConfigurationError
+        A move, a number of days or a participation that cannot be.
 
     Notes
     -----
@@ -228,6 +238,10 @@ def analyze(
             f"The positions lack {', '.join(missing)}." if missing else "There are no positions.",
             remedy="Give contracts and quantities to analyze_portfolio().",
         )
+    spot_moves = parse_numbers("spot_moves", spot_moves, **_SPOT_MOVES)
+    vol_moves = parse_numbers("vol_moves", vol_moves, **_VOL_MOVES)
+    days = [int(day) if day.is_integer() else day for day in parse_numbers("days", days, least=0.0)]
+    participation = parse_number("participation", participation, above=0.0, most=1.0)
     held = _with_dollars(positions.reset_index(drop=True))
     notes: dict[str, Any] = {
         "unpriced": held.loc[~held["priced"], "contract"].tolist(),
@@ -299,7 +313,7 @@ def _buckets(held: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scenarios(
-    held: pd.DataFrame, spots: Sequence[float], vols: Sequence[float], days: Sequence[int]
+    held: pd.DataFrame, spots: Sequence[float], vols: Sequence[float], days: Sequence[float]
 ) -> pd.DataFrame:
     priced = held[held["priced"]]
     now = float(revalue(priced).sum())
@@ -320,7 +334,10 @@ def _concentration(held: pd.DataFrame) -> dict[str, Any]:
         lambda day: "stock" if pd.isna(day) else day.date().isoformat()
     )
     for name, key in (("symbol", held["symbol"]), ("expiration", expiration)):
-        share = weight.groupby(key).sum() / weight.sum()
+        share = weight.groupby(key).sum() / (weight.sum() or np.nan)
+        if share.isna().all():  # no position has a price
+            result |= {f"hhi_{name}": np.nan, f"top_{name}": "", f"top_{name}_share": np.nan}
+            continue
         result[f"hhi_{name}"] = float((share**2).sum())
         result[f"top_{name}"] = str(share.idxmax())
         result[f"top_{name}_share"] = float(share.max())

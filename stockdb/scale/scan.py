@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -14,13 +14,15 @@ from stockdb.access import Access
 from stockdb.access.leaps import find_opportunities
 from stockdb.access.parallel import each
 from stockdb.access.strategies import Asked, candidates
+from stockdb.arguments import parse_by_symbol, parse_choice, parse_pair
 from stockdb.core.reader import ReadPolicy
 from stockdb.errors import ConfigurationError, StockDBError
 from stockdb.options.calendars import CalendarRules, DiagonalRules
+from stockdb.options.market import parse_quote
 from stockdb.options.synthetics import SyntheticRules
 from stockdb.options.volatility import VolatilityRules
 from stockdb.scale.bulk import bar, names_of
-from stockdb.types import DateLike, parse_symbol
+from stockdb.types import DateLike
 
 __all__ = ["ScanResult", "scan"]
 
@@ -119,7 +121,7 @@ class _Task:
     day: DateLike
     market: Mapping[str, Any]
     reading: Mapping[str, Any]
-    quoted: Mapping[str, tuple[float, float]]
+    quoted: Mapping[str, tuple[float | None, float | None]]
     paid: Mapping[str, Any]
 
     def __call__(self, symbol: str) -> dict[str, pd.DataFrame] | StockDBError:
@@ -155,8 +157,13 @@ def scan(
     day = date if date is not None else access.chains.place(None).date
     reading = {"verify": None} | {name: options[name] for name in _READING if name in options}
     market = {name: value for name, value in options.items() if name not in _READING}
-    quoted = {parse_symbol(name): quote for name, quote in (quotes or {}).items()}
-    paid = {parse_symbol(name): value for name, value in (dividends or {}).items()}
+    quoted = {
+        symbol: parse_quote(
+            *parse_pair(f"quotes[{symbol!r}]", quote, "Give quotes={'AAPL': (bid, ask)}.")
+        )
+        for symbol, quote in parse_by_symbol("quotes", quotes).items()
+    }
+    paid = parse_by_symbol("dividends", dividends)
 
     task = _Task(access, searches, day, market, reading, quoted, paid)
     whole = len(names) >= _MANY if whole_day is None else whole_day
@@ -182,17 +189,20 @@ def _searches(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Check names before anything is read."""
-    names = [what] if isinstance(what, str) else list(what)
-    unknown = sorted({*names, *(rules or {})} - {"arbitrage", *_RULES})
-    if unknown or not names:
+    several = isinstance(what, Iterable) and not isinstance(what, str)
+    asked: list[Any] = list(what) if several else [what]
+    searches = ("arbitrage", *_RULES)
+    names = [parse_choice("search", name, searches) for name in asked]
+    if not names:
         raise ConfigurationError(
-            f"There is no search {', '.join(unknown) or 'asked for'}.",
-            remedy=f"Use arbitrage, {', '.join(_RULES)}.",
+            "There is no search asked for.", remedy=f"Use {', '.join(searches)}."
         )
+    of = _rules_of(rules, searches)
     found: dict[str, Any] = {}
     for name in names:
-        given = dict((rules or {}).get(name, {}))
+        given = dict(of.get(name, {}))
         if name == "arbitrage":
+            _known_only(given, (*_ARBITRAGE, "futures"))
             found[name] = given
             continue
         history = {key: given.pop(key) for key in ("history_days", "bars_symbol") if key in given}
@@ -203,13 +213,31 @@ def _searches(
                 f"The search {name} has no such rule: {error}.",
                 remedy=f"See LEAPSDataIntegration.find_{name}...",
             ) from error
-    known = {*_READING, *_ARBITRAGE}
-    wrong = sorted(set(options) - known)
+    _known_only(options, (*_READING, *_ARBITRAGE))
+    return found
+
+
+def _rules_of(rules: Any, searches: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Check that rules are mappings by search."""
+    remedy = "Give rules={'calendar': {'option_type': 'call'}}."
+    if rules is None:
+        return {}
+    if not isinstance(rules, Mapping):
+        raise ConfigurationError(f"rules={rules!r} are no mapping by search.", remedy=remedy)
+    found = {}
+    for name, given in rules.items():
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(f"The rules of {name} are {given!r}.", remedy=remedy)
+        found[parse_choice("search", name, searches)] = given
+    return found
+
+
+def _known_only(given: Iterable[str], known: Iterable[str]) -> None:
+    wrong = sorted(set(given) - set(known))
     if wrong:
         raise ConfigurationError(
             f"Unknown option {', '.join(wrong)}.", remedy=f"Known are {', '.join(sorted(known))}."
         )
-    return found
 
 
 def _search(

@@ -257,3 +257,10 @@ def test_it_prints() -> None:
 def test_no_position_is_an_error() -> None:
     with pytest.raises(DataError, match="no positions"):
         analyze(HELD.iloc[:0], quote_date=DAY)
+
+
+def test_a_book_without_a_price_is_concentrated_nowhere() -> None:
+    found = analyze(HELD.assign(mid=np.nan), quote_date=pd.Timestamp("2026-01-05"))
+    assert np.isnan(found.concentration["hhi_symbol"])
+    assert found.concentration["top_symbol"] == ""
+    assert "nan" in found.summary()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from stockdb.access.portfolio import parse_positions
+from stockdb.access.positions import parse_positions
 
 CANDIDATE = pd.Series({
     "symbol": "XYZ",
