@@ -125,7 +125,8 @@ def prepare_for_model(
     vocabulary are fitted on the rows at which a training sample ends, and on no other.
     """
     kind = model_kind(model_type)
-    features = frame_of(features)
+    note = dict(frame_of(features).attrs.get("stockdb") or {})
+    features = features.set_axis([str(name) for name in features.columns], axis=1)
     label = text(label, "label", "Name one column, such as 'y_fwd_5'.")
     returns = text(returns, "returns", "Name one column, such as 'ret_1'.")
     if weight is not None:
@@ -134,7 +135,6 @@ def prepare_for_model(
         calendar = text(calendar, "calendar", "Give a code such as 'XNYS', or None.")
     seq_len = whole(seq_len, "seq_len", 1, "rows of a window")
     seed = whole(seed, "seed", 0, "shuffled orders")
-    note = dict(features.attrs.get("stockdb") or {})
     if calendar == "auto":
         calendar = note.get("calendar", "XNYS")
     supervised = kind.layout in {"window", "table"}

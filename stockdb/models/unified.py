@@ -241,8 +241,8 @@ class UnifiedDataInterface:
 
         Parameters
         ----------
-        function : callable or Column
-            Takes bars, gives a DataFrame or Series on the same index.
+        function : callable, Column or str
+            Takes bars, gives a DataFrame or Series on the same index; or the name of a feature.
         data : pandas.DataFrame, str or list of str
             Bars of one symbol or the long form of several; or symbols, whose bars are read.
         **options
@@ -254,7 +254,7 @@ class UnifiedDataInterface:
         -------
         AuditReport
             True where nothing was found; prints what was: the column, the row, and how far
-            ahead it reads.
+            ahead it reads; and at how many of the dates it looked.
         """
         if not isinstance(data, pd.DataFrame):
             names, single = parse_symbols(data)

@@ -7,8 +7,9 @@ of bars to a frame (or series) with the same index, whoever wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -17,11 +18,23 @@ import pandas as pd
 
 from stockdb.errors import DataError
 
-__all__ = ["Leak", "later_event", "look_back", "other_symbols", "perturbed", "prefix", "shaken"]
+__all__ = [
+    "Leak",
+    "Search",
+    "cut_order",
+    "later_event",
+    "look_back",
+    "other_symbols",
+    "perturbed",
+    "prefix",
+    "shaken",
+]
 
 Function = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
 Mask = npt.NDArray[np.bool_]
 
+_ROUNDING: Final = 1e-12
+_GOLDEN: Final = (5**0.5 - 1) / 2
 _PRICES: Final = ("open", "high", "low", "close", "adj_close", "vwap")
 #: What a later split (7:1) and a later dividend (1.3 %) do to adjusted prices and volumes.
 _EVENTS: Final = (("split", 1.0 / 7.0, 7.0), ("dividend", 0.987, 1.0))
@@ -34,7 +47,8 @@ class Leak:
     Attributes
     ----------
     test : str
-        ``prefix``, ``perturb``, ``other_symbols``, ``look_back`` or ``later_event``.
+        ``prefix``, ``perturb``, ``other_symbols``, ``look_back``, ``later_event``, or one of the
+        tests of ``stockdb.models.audit``.
     column : str
     symbol : str or None
         None in a frame of one symbol.
@@ -69,26 +83,168 @@ def prefix(function: Function, frame: pd.DataFrame, cuts: int = 5) -> list[Leak]
     cuts : int
         Dates t to try, spread over the last two thirds.
     """
-    whole = _computed(function, frame)
-    leaks: dict[str, Leak] = {}
-    for cut in _cuts(frame, cuts):
-        kept = _dates(frame) <= cut
-        part = _computed(function, frame[kept])
-        changed = _differences(whole[kept], part)
-        _collect(leaks, "prefix", whole[kept], changed, function, frame)
-    return list(leaks.values())
+    search = Search(function, frame)
+    for place in _spread(search.dates, cuts):
+        search.prefix(place)
+    return search.leaks("prefix")
 
 
 def perturbed(function: Function, frame: pd.DataFrame, cuts: int = 5, seed: int = 0) -> list[Leak]:
     """Change all bars after t: rows up to t must stay the same, bit for bit; see :func:`prefix`."""
-    whole = _computed(function, frame)
-    leaks: dict[str, Leak] = {}
-    for number, cut in enumerate(_cuts(frame, cuts)):
-        after = _dates(frame) > cut
-        changed = _differences(whole, _computed(function, shaken(frame, after, seed + number)))
-        changed[after] = False
-        _collect(leaks, "perturb", whole, changed, function, frame)
-    return list(leaks.values())
+    search = Search(function, frame)
+    for number, place in enumerate(_spread(search.dates, cuts)):
+        search.perturbed(place, seed + number)
+    return search.leaks("perturb")
+
+
+class Search:
+    """Leaks across cuts: dates after which bars are taken away, or changed.
+
+    A row t that reads a bar u > t shows at every cut from t to the bar before u, since all rows
+    up to a cut are compared; a row that reads the next bar shows at the cut at t alone. Rows are
+    the same bit for bit; but where no later value matters and only the last digits differ (to
+    1e-12), numbers were added up in another order, and that is no leak.
+
+    Parameters
+    ----------
+    function : callable
+    frame : pandas.DataFrame
+        Bars; one symbol, or MultiIndex (symbol, date).
+    ahead : mapping of str to int
+        Columns that may read the future, and how many bars of their symbol.
+
+    Attributes
+    ----------
+    dates : pandas.DatetimeIndex
+        That bars are held of, ascending; a cut is a place among them, but for the last.
+    columns : list of str
+        What the function gives.
+
+    Raises
+    ------
+    DataError
+        The function gives another index; fewer than three dates.
+    """
+
+    def __init__(
+        self, function: Function, frame: pd.DataFrame, ahead: Mapping[str, int] | None = None
+    ) -> None:
+        self._function, self._frame, self._ahead = function, frame, dict(ahead or {})
+        self._whole = _computed(function, frame)
+        self._found: dict[tuple[str, str], Leak] = {}
+        self._rounded: set[str] = set()
+        self.columns = [str(name) for name in self._whole.columns]
+        self._stamps = _dates(frame)
+        self.dates = self._stamps.unique().sort_values()
+        self._ascends = self.dates.equals(self._stamps)
+        if len(self.dates) < 3:
+            raise DataError("Too few bars for a test.", remedy="Give some hundred.")
+
+    def prefix(self, place: int) -> None:
+        """Compute from the bars up to a cut alone, and compare every row."""
+        part = _computed(self._function, self._until(self._frame, place))
+        self._compare("prefix", self._until(self._whole, place), part)
+
+    def perturbed(self, place: int, seed: int) -> None:
+        """Change all bars after a cut, and compare every row up to it."""
+        after = np.asarray(self._stamps > self.dates[place])
+        other = _computed(self._function, shaken(self._frame, after, seed))
+        self._compare("perturb", self._until(self._whole, place), self._until(other, place))
+
+    def leaks(self, *tests: str) -> list[Leak]:
+        """Give the first leak of each column that these tests have found."""
+        return [leak for (test, _), leak in self._found.items() if test in tests]
+
+    def settled(self, test: str) -> bool:
+        """Whether a test has nothing left to find: every column leaks."""
+        return len(self.leaks(test)) == len(self.columns)
+
+    def _until(self, frame: pd.DataFrame, place: int) -> pd.DataFrame:
+        if self._ascends:  # a slice is a view
+            return frame.iloc[: place + 1]
+        return frame[np.asarray(self._stamps <= self.dates[place])]
+
+    def _compare(self, test: str, expected: pd.DataFrame, got: pd.DataFrame) -> None:
+        changed = _differences(expected, got)
+        for place in np.flatnonzero(changed.any(axis=0)).tolist():
+            column = self.columns[place]
+            if (test, column) in self._found:
+                continue
+            own = changed[:, place]
+            one, other = expected.iloc[:, [place]], got.iloc[:, [place]]
+            rounding = not _differences(one, other, relative=_ROUNDING).any()
+            if rounding and column in self._rounded:
+                continue
+            if column in self._ahead:
+                own = own & ~_tail(expected, self._ahead[column])
+            if not own.any():
+                continue
+            leak = self._measured(test, expected, place, int(np.argmax(own)))
+            if rounding and leak.reach is None:
+                self._rounded.add(column)
+            else:
+                self._found[test, column] = leak
+
+    def _measured(self, test: str, frame: pd.DataFrame, place: int, row: int) -> Leak:
+        """Say how far ahead a row reads."""
+        reach, end = _reach(self._function, self._frame, place, frame.index[row])
+        detail = f"reads {reach} bar{'s' if reach != 1 else ''} ahead"
+        if end:
+            detail += ", which is the end of the data: it uses the whole sample"
+        if not reach:  # it depends on how many rows there are, or on chance
+            detail = "changes when later bars are cut off, whatever their values"
+        return _leak(test, self.columns[place], frame, row, reach or None, detail)
+
+
+def cut_order(dates: pd.DatetimeIndex, seed: int = 0) -> list[int]:
+    """Order all places at which dates can be cut, so that the first few see most.
+
+    Three kinds take turns: after 5, 10, 20, 50 ... dates, where warm-ups are filled; two runs of
+    consecutive dates around the ends of months (one of a year, where there is one), which hold
+    every day of the week; and all others, each far from those before it.
+
+    Parameters
+    ----------
+    dates : pandas.DatetimeIndex
+        Ascending and unique.
+    seed : int
+        Where the third kind begins.
+
+    Returns
+    -------
+    list of int
+        Every place but the last, once.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> cut_order(pd.bdate_range("2024-01-01", periods=1000))[:6]
+    [4, 519, 254, 9, 520, 872]
+    """
+    last = len(dates) - 1
+    early = [
+        rows - 1 for power in (1, 10, 100, 1000) for rows in (5 * power, 10 * power, 20 * power)
+    ]
+    months = np.asarray(dates.month, np.int64)
+    turns = np.flatnonzero(months[1:] != months[:-1])  # the last date of each month
+    years = turns[months[turns] == 12]
+    middles = [int(_nearest(years if len(years) else turns, last // 2, last // 2)),
+               int(_nearest(turns, (5 * last) // 6, (5 * last) // 6))]  # fmt: skip
+    runs = [middle + day for middle in middles for day in range(-3, 9)]
+    start = float(np.random.default_rng(seed).random())
+    # Multiples of the golden ratio, modulo 1, stay as far from one another as numbers can.
+    spread = np.modf(start + _GOLDEN * np.arange(1, 2 * last + 1))[0] * last
+    turn = (place for places in zip_longest(early, runs, spread.astype(int)) for place in places)
+    order = [int(place) for place in turn if place is not None and 0 <= place < last]
+    return list(dict.fromkeys([*order, *range(last)]))
+
+
+def _nearest(places: npt.NDArray[np.int64], wanted: int, default: int) -> int:
+    return default if not len(places) else int(places[np.argmin(np.abs(places - wanted))])
+
+
+def _spread(dates: pd.DatetimeIndex, count: int) -> list[int]:
+    return [int(place) for place in np.linspace(len(dates) / 3, len(dates) - 2, count)]
 
 
 def other_symbols(
@@ -115,7 +271,8 @@ def other_symbols(
     whole = _computed(function, frame)
     compares = set(cross_sectional)
     dates = _dates(frame)
-    late = dates > _cuts(frame, 1)[0]
+    held = dates.unique().sort_values()
+    late = dates > held[_spread(held, 1)[0]]
     leaks: dict[str, Leak] = {}
     for symbol in symbols[:3]:
         other = shaken(frame, np.asarray(names == symbol) & late, seed)
@@ -209,14 +366,6 @@ def _dates(frame: pd.DataFrame) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(frame.index.get_level_values(-1))
 
 
-def _cuts(frame: pd.DataFrame, count: int) -> list[pd.Timestamp]:
-    dates = _dates(frame).unique().sort_values()
-    if len(dates) < 3:
-        raise DataError("Too few bars for a test.", remedy="Give some hundred.")
-    places = np.linspace(len(dates) / 3, len(dates) - 2, count).astype(int)
-    return [dates[place] for place in places]
-
-
 def _tail(frame: pd.DataFrame, rows: int) -> Mask:
     if frame.index.nlevels < 2:
         return np.arange(len(frame)) >= len(frame) - rows
@@ -252,9 +401,11 @@ def _differences(
         one, other = expected.iloc[:, place], got.iloc[:, place]
         if pd.api.types.is_numeric_dtype(one.dtype) and pd.api.types.is_numeric_dtype(other.dtype):
             a, b = one.to_numpy(np.float64), other.to_numpy(np.float64)
-            with np.errstate(invalid="ignore"):
-                same = (a == b) | (np.abs(a - b) <= np.maximum(absolute, relative * np.abs(a)))
-            changed[:, place] = ~(same | (np.isnan(a) & np.isnan(b)))
+            same = (a == b) | (np.isnan(a) & np.isnan(b))
+            if relative or absolute:
+                with np.errstate(invalid="ignore"):
+                    same |= np.abs(a - b) <= np.maximum(absolute, relative * np.abs(a))
+            changed[:, place] = ~same
         else:
             a, b = one.to_numpy(object), other.to_numpy(object)
             changed[:, place] = ~((a == b) | (pd.isna(a) & pd.isna(b)))
@@ -272,29 +423,6 @@ def _leak(
     label: Any = frame.index[row]
     symbol, date = (str(label[0]), label[-1]) if isinstance(label, tuple) else (None, label)
     return Leak(test, column, symbol, pd.Timestamp(date), reach, detail)
-
-
-def _collect(
-    leaks: dict[str, Leak],
-    test: str,
-    computed: pd.DataFrame,
-    changed: Mask,
-    function: Function,
-    frame: pd.DataFrame,
-) -> None:
-    """Add the first leak of each column, with how far ahead it reads."""
-    for place, row in _first_rows(changed):
-        column = str(computed.columns[place])
-        if column in leaks:
-            continue
-        label = computed.index[row]
-        reach, end = _reach(function, frame, place, label)
-        detail = f"reads {reach} bar{'s' if reach != 1 else ''} ahead"
-        if end:
-            detail += ", which is the end of the data: it uses the whole sample"
-        if not reach:  # it depends on how many rows there are, or on chance
-            detail = "changes when later bars are cut off, whatever their values"
-        leaks[column] = _leak(test, column, computed, row, reach or None, detail)
 
 
 def _reach(function: Function, frame: pd.DataFrame, place: int, label: Any) -> tuple[int, bool]:

@@ -37,4 +37,4 @@ def test_the_audit_prints_what_the_page_shows() -> None:
     def centred(frame):  # type: ignore[no-untyped-def]
         return frame["close"] / frame["close"].rolling(53, center=True).mean()
 
-    assert str(audit(centred, bars(420))) in PAGE
+    assert str(audit(centred, bars(420), cuts=500)) in PAGE

@@ -96,3 +96,55 @@ def test_a_price_level_is_found_by_a_later_split() -> None:
 def test_a_function_that_loses_rows_is_refused() -> None:
     with pytest.raises(DataError, match="index"):
         leaks.prefix(lambda frame: frame.dropna().iloc[1:], bars())
+
+
+def test_each_single_row_that_reads_the_next_bar_is_found() -> None:
+    """No other cut than the one at its date can show it."""
+    frame = bars(40)
+    for row in range(39):
+
+        def leaking(part: pd.DataFrame, row: int = row) -> pd.DataFrame:
+            close = part["close"].copy()
+            if len(close) > row + 1:
+                close.iloc[row] = part["close"].iloc[row + 1]
+            return close.to_frame("f")
+
+        search = leaks.Search(leaking, frame)
+        for place in range(39):
+            search.prefix(place)
+            assert bool(search.leaks("prefix")) == (place >= row)
+        (leak,) = search.leaks("prefix")
+        assert (leak.date, leak.reach) == (frame.index[row], 1)
+
+
+def test_columns_may_read_as_far_as_they_say() -> None:
+    def function(frame: pd.DataFrame) -> pd.DataFrame:
+        later = frame.groupby(level=0)["close"].shift(-3)
+        return pd.DataFrame({"label": later, "feature": later})
+
+    for said, found in ((3, {"feature"}), (2, {"feature", "label"})):
+        search = leaks.Search(function, many(3, 60), {"label": said})
+        for place in (20, 40):
+            search.prefix(place)
+            search.perturbed(place, 0)
+        for test in ("prefix", "perturb"):
+            assert {leak.column for leak in search.leaks(test)} == found
+
+
+@pytest.mark.parametrize("rows", [3, 4, 20, 300, 3770])
+def test_cuts_come_in_an_order_that_sees_most_first(rows: int) -> None:
+    dates = bars(rows).index
+    order = leaks.cut_order(dates, 0)
+    assert sorted(order) == list(range(rows - 1))
+    assert leaks.cut_order(dates, 0) == order
+    if rows < 3770:
+        return
+    first = order[:60]
+    assert {4, 9, 19, 49, 99, 199, 499} <= set(first)
+    assert set(dates[first].day_of_week) == {0, 1, 2, 3, 4}
+    last = {place for place in first if dates[place].month != dates[place + 1].month}
+    assert len(last) >= 2 and any(dates[place].month == 12 for place in last)
+    assert any(place + 1 in first for place in last)
+    for count in (100, 400, 1500):  # never is a stretch left out for long
+        gaps = np.diff(sorted({0, rows - 2, *order[:count]}))
+        assert gaps.max() < 5 * rows / count
