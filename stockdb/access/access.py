@@ -200,17 +200,31 @@ class Access:
         """List the configured datasets and whether the bucket holds them."""
         return files.datasets(self.settings, self.store)
 
-    def splits(self, symbol: str | None = None, *, required: bool = True) -> pd.DataFrame | None:
+    def splits(
+        self,
+        symbol: str | None = None,
+        *,
+        required: bool = True,
+        policy: ReadPolicy | None = None,
+    ) -> pd.DataFrame | None:
         """Read splits; see :meth:`stockdb.access.reference.Reference.events`."""
-        return self.reference.events("splits", symbol, required=required)
+        return self.reference.events("splits", symbol, required=required, policy=policy)
 
-    def dividends(self, symbol: str | None = None, *, required: bool = True) -> pd.DataFrame | None:
+    def dividends(
+        self,
+        symbol: str | None = None,
+        *,
+        required: bool = True,
+        policy: ReadPolicy | None = None,
+    ) -> pd.DataFrame | None:
         """Read dividends; see :meth:`stockdb.access.reference.Reference.events`."""
-        return self.reference.events("dividends", symbol, required=required)
+        return self.reference.events("dividends", symbol, required=required, policy=policy)
 
-    def treasury(self, *, percent: bool = False, required: bool = True) -> pd.DataFrame | None:
+    def treasury(
+        self, *, percent: bool = False, required: bool = True, policy: ReadPolicy | None = None
+    ) -> pd.DataFrame | None:
         """Read rates; see :meth:`stockdb.access.reference.Reference.treasury`."""
-        return self.reference.treasury(percent=percent, required=required)
+        return self.reference.treasury(percent=percent, required=required, policy=policy)
 
     def option_dates(self) -> pd.DatetimeIndex:
         """All dates with an options file, over all options datasets."""

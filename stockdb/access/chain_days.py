@@ -75,7 +75,7 @@ def chain_days(
     StockDBError
         Every day failed.
     """
-    places = list(access.chains.places(None, end).values())
+    places = list(access.chains.places(None, end, policy=load.policy_of(values)).values())
     own = [place for place in places if place.member is None]
     places = own if len(own) >= wanted else places  # days in archives are inflated as a whole
     before = {place.date: earlier for earlier, place in itertools.pairwise(places)}
@@ -93,7 +93,9 @@ def chain_days(
             origins, chain = found.pop("origins"), found.pop("chain")
             if volatilities:
                 rate = values.get("rate")
-                found |= volatility_inputs(access, symbol, place.date, chain, float(close), rate)
+                found |= volatility_inputs(
+                    access, symbol, place.date, chain, float(close), rate, load.policy_of(values)
+                )
             return {**found, "origins": origins}
 
         outcomes = load.each(access, part, read)
@@ -151,8 +153,11 @@ def stock_bars(
     origins = list(access.provenance.of(frame).origins)
     adjusted = frame.attrs["stockdb"]["adjustment"]
     frame = frame.reindex(columns=list(BARS))
-    splits = access.splits(symbol, required=False)
-    dividends = access.dividends(symbol, required=False) if adjusted == "all" else None
+    policy = load.policy_of(values)
+    splits = access.splits(symbol, required=False, policy=policy)
+    dividends = None
+    if adjusted == "all":
+        dividends = access.dividends(symbol, required=False, policy=policy)
     if adjusted == "none" or splits is None or (adjusted == "all" and dividends is None):
         return frame, origins
     basis = "dividends" in held and held["dividends"].adjustment == "splits"

@@ -37,7 +37,7 @@ def find_opportunities(
         policy,
         verify,
     )
-    return arbitrage_on(access, chain, **options)
+    return arbitrage_on(access, chain, policy=policy, **options)
 
 
 def suspects_of(
@@ -62,6 +62,7 @@ def arbitrage_on(
     fees_per_contract: float | None,
     borrow_rate: float,
     futures: Any = None,
+    policy: ReadPolicy | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Look for arbitrage in a chain that was read, with the bucket's rates and dividends."""
@@ -69,7 +70,9 @@ def arbitrage_on(
         return find_arbitrage(chain, **options)
     symbol = str(chain["symbol"].iloc[0])
     day = file_date(chain) or chain["quote_date"].iloc[0].date()
-    market = read_market(access.reference, symbol, day, rate=rate, dividends=dividends)
+    market = read_market(
+        access.reference, symbol, day, rate=rate, dividends=dividends, policy=policy
+    )
     fees = (
         access.settings.leaps.fees_per_contract if fees_per_contract is None else fees_per_contract
     )
@@ -88,7 +91,7 @@ def arbitrage_on(
         middle = None
         if terms.stock_bid is not None and terms.stock_ask is not None:
             middle = (terms.stock_bid + terms.stock_ask) / 2.0
-        chain = with_numbers(access, chain, NumbersRequest(middle, market.curve))
+        chain = with_numbers(access, chain, NumbersRequest(middle, market.curve, policy=policy))
     frame = find_arbitrage(chain, terms, **options)
     frame.attrs[ATTRS]["market"] = market.describe()
     return frame

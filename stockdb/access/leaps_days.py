@@ -57,7 +57,8 @@ def leaps_days(
     StockDBError
         Every day failed.
     """
-    places = list(access.chains.places(None, end).values())[-wanted:]
+    policy = load.policy_of(values)
+    places = list(access.chains.places(None, end, policy=policy).values())[-wanted:]
     if not places:
         raise DateNotFoundError(
             f"The bucket has no options file up to {end}.",
@@ -100,7 +101,7 @@ def _closes(
     access: Access, symbol: str, end: dt.date | None, values: Mapping[str, Any]
 ) -> tuple[pd.Series, list[Origin], str | None]:
     """Read the stock's closes up to a date, adjusted as far as the bucket knows how."""
-    adjust, _ = load.widest_adjustment(access, "auto")
+    adjust, _ = load.widest_adjustment(access, "auto", load.policy_of(values))
     request = access.request(
         None, end, "daily", adjust=adjust, validate=False,
         max_age=values["max_age"], offline=values["offline"], allow_stale=values["allow_stale"],
@@ -117,14 +118,15 @@ def _closes(
 def _day(
     access: Access, symbol: str, place: Place, closes: pd.Series, values: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, str, list[Origin], int]:
+    policy = load.policy_of(values)
     chain = read_chain(
-        access.chains, access.provenance, symbol, place, parse_filter(), load.policy_of(values),
+        access.chains, access.provenance, symbol, place, parse_filter(), policy,
         verify=access.verifies(None),
     )  # fmt: skip
     origins = list(access.provenance.of(chain).origins)
     chain = of_file_date(chain)
-    enriched = with_numbers(access, chain, NumbersRequest(rate=values["rate"]))
-    market = read_market(access.reference, symbol, place.date, rate=0.0)
+    enriched = with_numbers(access, chain, NumbersRequest(rate=values["rate"], policy=policy))
+    market = read_market(access.reference, symbol, place.date, rate=0.0, policy=policy)
     known = closes[closes.index <= pd.Timestamp(place.date)]  # a row is blind to later bars
     book = book_of(enriched)
     rows = leaps_rows(

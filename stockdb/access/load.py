@@ -78,7 +78,7 @@ def bars(
     StockDBError
         No symbol could be read: the first one's error.
     """
-    adjust, why = widest_adjustment(access, values["adjust"])
+    adjust, why = widest_adjustment(access, values["adjust"], policy_of(values))
     request = access.request(
         None,
         end,
@@ -104,7 +104,9 @@ def bars(
     return result
 
 
-def widest_adjustment(access: Access, wanted: str) -> tuple[str, str | None]:
+def widest_adjustment(
+    access: Access, wanted: str, policy: ReadPolicy | None = None
+) -> tuple[str, str | None]:
     """Choose how far prices can be adjusted, and say why not farther."""
     if wanted != "auto":
         return wanted, None
@@ -115,8 +117,8 @@ def widest_adjustment(access: Access, wanted: str) -> tuple[str, str | None]:
     }
     if held == {"all"}:
         return "none", None  # as it is
-    has_splits = access.splits(required=False) is not None
-    has_dividends = access.dividends(required=False) is not None
+    has_splits = access.splits(required=False, policy=policy) is not None
+    has_dividends = access.dividends(required=False, policy=policy) is not None
     if has_dividends and (has_splits or "none" not in held):
         return "all", None
     missing = [n for n, has in (("splits", has_splits), ("dividends", has_dividends)) if not has]
@@ -125,7 +127,10 @@ def widest_adjustment(access: Access, wanted: str) -> tuple[str, str | None]:
 
 
 def bill(
-    access: Access, dates: pd.DatetimeIndex, rate: float | None
+    access: Access,
+    dates: pd.DatetimeIndex,
+    rate: float | None,
+    policy: ReadPolicy | None = None,
 ) -> tuple[pd.Series, dict[str, Any]]:
     """Give the 3-month bill's yield, a fraction a year, as known on each date.
 
@@ -136,7 +141,7 @@ def bill(
     """
     if rate is not None:
         return pd.Series(rate, index=dates), {"source": "caller", "rate": rate}
-    table = access.treasury(percent=True, required=False)
+    table = access.treasury(percent=True, required=False, policy=policy)
     if table is None or 0.25 not in table:
         why = "the bucket has no treasury table" if table is None else "it has no 3-month yield"
         return pd.Series(0.0, index=dates), {"source": None, "reason": f"{why}: rate 0 assumed"}

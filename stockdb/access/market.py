@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from stockdb.access.reference import Reference
+from stockdb.core.reader import ReadPolicy
 from stockdb.options.market import DividendSchedule, RateCurve
 
 __all__ = ["Market", "read_market"]
@@ -49,7 +50,13 @@ class Market:
 
 
 def read_market(
-    reference: Reference, symbol: str, day: dt.date, *, rate: Any = None, dividends: Any = None
+    reference: Reference,
+    symbol: str,
+    day: dt.date,
+    *,
+    rate: Any = None,
+    dividends: Any = None,
+    policy: ReadPolicy | None = None,
 ) -> Market:
     """Take what a caller gives; what he does not give, from the bucket's reference tables.
 
@@ -61,6 +68,8 @@ def read_market(
         Quote date. Rates are the newest of the ten days up to it.
     rate, dividends
         See :meth:`RateCurve.of` and :meth:`DividendSchedule.of`; None looks into the bucket.
+    policy : ReadPolicy, optional
+        For the bucket's tables.
 
     Returns
     -------
@@ -68,14 +77,14 @@ def read_market(
         With None where neither knows. A symbol that is not in the table of dividends has
         unknown ones.
     """
-    curve = _curve(reference, day) if rate is None else RateCurve.of(rate)
+    curve = _curve(reference, day, policy) if rate is None else RateCurve.of(rate)
     if dividends is not None:
         return Market(curve, DividendSchedule.of(dividends))
-    return _with_dividends(curve, reference, symbol, day)
+    return _with_dividends(curve, reference, symbol, day, policy)
 
 
-def _curve(reference: Reference, day: dt.date) -> RateCurve | None:
-    table = reference.treasury(percent=True, required=False)
+def _curve(reference: Reference, day: dt.date, policy: ReadPolicy | None) -> RateCurve | None:
+    table = reference.treasury(percent=True, required=False, policy=policy)
     if table is None:
         return None
     end = pd.Timestamp(day)
@@ -86,16 +95,20 @@ def _curve(reference: Reference, day: dt.date) -> RateCurve | None:
 
 
 def _with_dividends(
-    curve: RateCurve | None, reference: Reference, symbol: str, day: dt.date
+    curve: RateCurve | None,
+    reference: Reference,
+    symbol: str,
+    day: dt.date,
+    policy: ReadPolicy | None,
 ) -> Market:
-    table = reference.events("dividends", required=False)
-    mine = reference.events("dividends", symbol, required=False)
+    table = reference.events("dividends", required=False, policy=policy)
+    mine = reference.events("dividends", symbol, required=False, policy=policy)
     if table is None or mine is None or mine.empty:
         return Market(curve, None)
     today = pd.Timestamp(day)
     to_come = mine.loc[mine.index > today, "amount"]
     basis = reference.settings.datasets["dividends"].adjustment
-    splits = reference.events("splits", symbol, required=False)
+    splits = reference.events("splits", symbol, required=False, policy=policy)
     paid = []
     for ex_date, amount in zip(to_come.index, to_come.to_numpy(), strict=True):
         ratio: Any = 1.0

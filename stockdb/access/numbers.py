@@ -12,6 +12,7 @@ import pandas as pd
 from stockdb.access.access import Access
 from stockdb.access.market import read_market
 from stockdb.access.provenance import ATTRS
+from stockdb.core.reader import ReadPolicy
 from stockdb.errors import ConfigurationError, DataError, NotFoundError
 from stockdb.options.chain import COLUMNS, enrich
 from stockdb.options.forwards import implied_spot
@@ -42,6 +43,7 @@ class NumbersRequest:
     rate: Any = None
     dividends: Any = None
     q: float | None = None
+    policy: ReadPolicy | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spot", parse_price("spot", self.spot))
@@ -126,8 +128,10 @@ def _of_day(
     rate = wanted.rate
     implied = _implied(rate)
     if not implied:
-        rate = read_market(access.reference, symbol, day, rate=rate, dividends=()).curve
-    spot, source, note = _spot(access, symbol, day, chain, wanted.spot, None if implied else rate)
+        rate = read_market(
+            access.reference, symbol, day, rate=rate, dividends=(), policy=wanted.policy
+        ).curve
+    spot, source, note = _spot(access, symbol, day, chain, wanted, None if implied else rate)
     part = chain if keep is None else chain[keep(chain)].reset_index(drop=True)
     if part.empty:
         frame = _without_rows(part)
@@ -156,13 +160,13 @@ def _spot(
     symbol: str,
     day: dt.date,
     chain: pd.DataFrame,
-    given: float | None,
+    wanted: NumbersRequest,
     rate: RateCurve | None,
 ) -> tuple[float | None, str, str]:
     """Find the stock's price: the caller's, the day's close, or what parity implies."""
-    if given is not None:
-        return given, "caller", ""
-    close = _close(access, symbol, day)
+    if wanted.spot is not None:
+        return wanted.spot, "caller", ""
+    close = _close(access, symbol, day, wanted.policy or ReadPolicy())
     quotes = executable_quotes(chain, quote_date=day)
     parity = implied_spot(quotes, rate or RateCurve((0.0,), (0.0,)))
     if close is None:
@@ -173,21 +177,27 @@ def _spot(
     return close, "daily close", "the close is not of the moment of the quotes"
 
 
-def _close(access: Access, symbol: str, day: dt.date) -> float | None:
+def _close(access: Access, symbol: str, day: dt.date, policy: ReadPolicy) -> float | None:
     """Close of the day on the share count of that day; None where the bucket has none."""
     try:
-        frame = access.history(symbol, access.request(day, day, "daily", validate=False))
+        request = access.request(
+            day, day, "daily", validate=False,
+            max_age=policy.max_age, offline=policy.offline, allow_stale=policy.allow_stale,
+        )  # fmt: skip
+        frame = access.history(symbol, request)
     except NotFoundError:
         return None
-    return None if frame.empty else last_traded(access, symbol, frame)[0]
+    return None if frame.empty else last_traded(access, symbol, frame, policy)[0]
 
 
-def last_traded(access: Access, symbol: str, bars: pd.DataFrame) -> tuple[float, float]:
+def last_traded(
+    access: Access, symbol: str, bars: pd.DataFrame, policy: ReadPolicy | None = None
+) -> tuple[float, float]:
     """Give the last close and volume of daily bars on the share count of their day."""
     close, volume = (float(bars[name].to_numpy(np.float64)[-1]) for name in ("close", "volume"))
     if bars.attrs[ATTRS].get("adjustment") != "splits":
         return close, volume
-    splits = access.splits(symbol, required=False)
+    splits = access.splits(symbol, required=False, policy=policy)
     if splits is None or splits.empty:
         return close, volume
     later = splits["ratio"].to_numpy(np.float64)[splits.index > bars.index[-1]]

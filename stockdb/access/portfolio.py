@@ -16,6 +16,7 @@ from stockdb.access.numbers import last_traded
 from stockdb.access.positions import parse_positions
 from stockdb.access.strategies import Asked, read_book
 from stockdb.arguments import parse_by_symbol, parse_number, parse_whole
+from stockdb.core.reader import ReadPolicy
 from stockdb.errors import ConfigurationError, DataError, NotFoundError, StockDBError
 from stockdb.options import greeks
 from stockdb.options.market import DividendSchedule, parse_price
@@ -94,11 +95,13 @@ def analyze_positions(
             rows.append(_shares(symbol, count, stocks[symbol]))
     symbols = list(dict.fromkeys(held["symbol"]))
     schedules = {
-        name: chains[name][2] if name in chains else _schedule(access, name, day, paid)
+        name: chains[name][2]
+        if name in chains
+        else _schedule(access, name, day, paid, asked.policy)
         for name in symbols
     }
-    against, returns = _benchmark(access, benchmark, day)
-    known, price = _betas(access, symbols, day, given_betas, returns)
+    against, returns = _benchmark(access, benchmark, day, asked.policy)
+    known, price = _betas(access, symbols, day, given_betas, returns, asked.policy)
     result = analyze(
         pd.DataFrame(rows),
         quote_date=day,
@@ -146,10 +149,16 @@ def _as_of(day: pd.Timestamp | None, stocks: Mapping[str, _Stock]) -> pd.Timesta
 
 
 def _schedule(
-    access: Access, symbol: str, day: pd.Timestamp, paid: Mapping[str, Any]
+    access: Access,
+    symbol: str,
+    day: pd.Timestamp,
+    paid: Mapping[str, Any],
+    policy: ReadPolicy,
 ) -> DividendSchedule | None:
     given = paid.get(symbol)
-    market = read_market(access.reference, symbol, day.date(), rate=0.0, dividends=given)
+    market = read_market(
+        access.reference, symbol, day.date(), rate=0.0, dividends=given, policy=policy
+    )
     return market.dividends
 
 
@@ -251,7 +260,7 @@ def _stock(
                 symbol=symbol,
             )
         return _Stock(price, float("nan"), None)
-    close, volume = last_traded(access, symbol, bars)
+    close, volume = last_traded(access, symbol, bars, asked.policy)
     return _Stock(close if price is None else price, volume, bars.index[-1].normalize())
 
 
@@ -285,14 +294,14 @@ def _leaps_call(enriched: pd.DataFrame, symbol: str, min_days: int) -> str:
 
 
 def _benchmark(
-    access: Access, asked: str | None, day: pd.Timestamp
+    access: Access, asked: str | None, day: pd.Timestamp, policy: ReadPolicy
 ) -> tuple[str | None, pd.Series]:
     """Read the benchmark's returns; only the one that nobody named may be absent."""
     if asked is None:
         return None, pd.Series(dtype=np.float64)
     named = asked != _AUTO
     symbol = parse_symbol(asked) if named else _BENCHMARK
-    returns = _returns(access, symbol, day, required=named)
+    returns = _returns(access, symbol, day, policy, required=named)
     return (symbol if len(returns) else None), returns
 
 
@@ -302,6 +311,7 @@ def _betas(
     day: pd.Timestamp,
     given: Mapping[str, float],
     market: pd.Series,
+    policy: ReadPolicy,
 ) -> tuple[dict[str, float], float]:
     """Regress daily returns on the benchmark's where no beta is given."""
     known = dict(given)
@@ -309,7 +319,7 @@ def _betas(
     for symbol in symbols:
         if symbol in known or not len(market):
             continue
-        both = pd.concat([_returns(access, symbol, day), market], axis=1, join="inner")
+        both = pd.concat([_returns(access, symbol, day, policy), market], axis=1, join="inner")
         both = both.dropna().tail(_BETA_RETURNS)
         if len(both) >= _LEAST_RETURNS:
             covariance = np.cov(both.to_numpy(), rowvar=False)
@@ -318,10 +328,18 @@ def _betas(
 
 
 def _returns(
-    access: Access, symbol: str, day: pd.Timestamp, *, required: bool = False
+    access: Access,
+    symbol: str,
+    day: pd.Timestamp,
+    policy: ReadPolicy,
+    *,
+    required: bool = False,
 ) -> pd.Series:
-    adjust, _ = load.widest_adjustment(access, "auto")
-    request = access.request(None, day, "daily", adjust=adjust, validate=False)
+    adjust, _ = load.widest_adjustment(access, "auto", policy)
+    request = access.request(
+        None, day, "daily", adjust=adjust, validate=False,
+        max_age=policy.max_age, offline=policy.offline, allow_stale=policy.allow_stale,
+    )  # fmt: skip
     try:
         frame = access.history(symbol, request)
     except NotFoundError:

@@ -92,8 +92,7 @@ def days_without_a_file(reader: Reader, request: HistoryRequest) -> pd.DatetimeI
         "day_bars",
         first.date(),
         None if last is None else last.date(),
-        max_age=policy.max_age,
-        offline=policy.offline,
+        policy=policy,
         datasets=chosen,
     )
     if not places:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from stockdb.access.access import Access
 from stockdb.access.market import read_market
+from stockdb.core.reader import ReadPolicy
 from stockdb.options import flow
 from stockdb.options.chain import enrich
 
@@ -21,7 +22,13 @@ _SKEW_DAYS = 90  # beyond, only open interest matters
 
 
 def volatility_inputs(
-    access: Access, symbol: str, day: dt.date, chain: pd.DataFrame, spot: float, rate: Any
+    access: Access,
+    symbol: str,
+    day: dt.date,
+    chain: pd.DataFrame,
+    spot: float,
+    rate: Any,
+    policy: ReadPolicy | None = None,
 ) -> dict[str, float]:
     """Compute the inputs that need volatilities; NaN without a rate or a price of the stock.
 
@@ -41,7 +48,7 @@ def volatility_inputs(
     bucket has no table of dividends.
     """
     nothing = dict.fromkeys(SMILE_INPUTS, float("nan"))
-    curve = read_market(access.reference, symbol, day, rate=rate, dividends=()).curve
+    curve = read_market(access.reference, symbol, day, rate=rate, dividends=(), policy=policy).curve
     if curve is None or not spot > 0.0:
         return nothing
     chain = chain.drop_duplicates("contract")
@@ -61,26 +68,28 @@ def volatility_inputs(
         "day_cw_spread": float("nan"),
         "day_gex": flow.gamma_exposure(gamma, held, calls, spot),
     }
-    paid = trailing_yield(access, symbol, day, spot)
+    paid = trailing_yield(access, symbol, day, spot, policy)
     if paid is not None:
         iv = enrich(part, spot, curve, q=paid, quote_date=day)["iv"].to_numpy(np.float64)
         result["day_cw_spread"] = flow.parity_spread(years, strike, iv, calls, held)
     return result
 
 
-def trailing_yield(access: Access, symbol: str, day: dt.date, spot: float) -> float | None:
+def trailing_yield(
+    access: Access, symbol: str, day: dt.date, spot: float, policy: ReadPolicy | None = None
+) -> float | None:
     """Cash dividends of the 365 days to a date over the price; None without a table of them.
 
     Amounts count on the shares of that day: a table on today's shares is taken back by the
     splits since.
     """
-    table = access.dividends(symbol, required=False)
+    table = access.dividends(symbol, required=False, policy=policy)
     if table is None:
         return None
     end = pd.Timestamp(day)
     year = table[(table.index > end - pd.Timedelta(days=365)) & (table.index <= end)]
     paid = float(year["amount"].sum())
-    splits = access.splits(symbol, required=False)
+    splits = access.splits(symbol, required=False, policy=policy)
     if splits is not None and table.attrs["stockdb"].get("adjustment") == "splits":
         later = splits.index > end
         paid *= float(splits["ratio"].to_numpy(np.float64)[later].prod())

@@ -139,11 +139,13 @@ def read_book(
         asked.policy,
         asked.verify,
     )
-    wanted = NumbersRequest(asked.spot, asked.rate, None, asked.q)
+    wanted = NumbersRequest(asked.spot, asked.rate, None, asked.q, asked.policy)
     enriched = with_numbers(access, chain, wanted)
     book = book_of(enriched, stock_bid=asked.stock_bid, stock_ask=asked.stock_ask)
     day = book.quote_date.date()
-    market = read_market(access.reference, symbol, day, rate=0.0, dividends=asked.dividends)
+    market = read_market(
+        access.reference, symbol, day, rate=0.0, dividends=asked.dividends, policy=asked.policy
+    )
     return book, enriched, market
 
 
@@ -221,7 +223,7 @@ def closes_before(
     SymbolNotFoundError
         The bucket has no bars, and they are required: the caller named them.
     """
-    adjust, why = load.widest_adjustment(access, "auto")
+    adjust, why = load.widest_adjustment(access, "auto", asked.policy)
     request = access.request(
         None,
         day,
@@ -251,7 +253,7 @@ def _past(
     """Read the at-the-money volatilities of the days before."""
     if days <= 0:
         return None, {"days": 0, "note": "history_days=0: no rank, percentile and z-score"}
-    places = access.chains.places(None, day - dt.timedelta(days=1))
+    places = access.chains.places(None, day - dt.timedelta(days=1), policy=asked.policy)
     chosen = list(places.values())[-days:]
 
     def read(place: Place) -> pd.Series:
@@ -259,7 +261,8 @@ def _past(
             access.chains, access.provenance, symbol, place, parse_filter(moneyness=(0.8, 1.25)),
             asked.policy, verify=access.verifies(asked.verify),
         )  # fmt: skip
-        numbers = with_numbers(access, chain, NumbersRequest(None, asked.rate, None, asked.q))
+        wanted = NumbersRequest(None, asked.rate, None, asked.q, asked.policy)
+        numbers = with_numbers(access, chain, wanted)
         table = book_of(numbers).at_the_money()
         return pd.Series(iv_at(table, np.array(_TENORS)), index=_TENORS, name=place.date)
 

@@ -65,7 +65,9 @@ def bar_frame(
     whole, keep = _cut(loaded.frames, sessions, columns)
     if algorithm.rate:
         dates = pd.DatetimeIndex(whole.index.get_level_values("date"))
-        known, loaded.notes["bill"] = load.bill(access, dates.unique(), values["rate"])
+        known, loaded.notes["bill"] = load.bill(
+            access, dates.unique(), values["rate"], load.policy_of(values)
+        )
         whole = whole.assign(bill=known.reindex(dates).to_numpy())
     computed = evaluate(whole, columns)
     nans = count_nans(whole, computed, keep, columns)

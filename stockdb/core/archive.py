@@ -29,6 +29,7 @@ from stockdb.errors import ArchiveError, NotFoundError
 __all__ = [
     "Member",
     "directory_table",
+    "file_name",
     "find_member",
     "from_table",
     "member_chunks",
@@ -123,6 +124,11 @@ def read_directory(read: Read, size: int, key: str) -> list[Member]:
     return _members(before + tail[max(start - at, 0) : stop], count, start, start - offset, key)
 
 
+def file_name(member: Member) -> str:
+    """Name a member without its folder; both kinds of slash part one."""
+    return _path(member.name)[-1]
+
+
 def find_member(members: Sequence[Member], wanted: str, key: str) -> Member:
     """Find the member of this file name, in whatever folder; exact, never a similar one.
 
@@ -133,7 +139,7 @@ def find_member(members: Sequence[Member], wanted: str, key: str) -> Member:
     ArchiveError
         Two members have this name, or its path has ``..`` or NUL in it.
     """
-    found = [member for member in members if _path(member.name)[-1] == wanted]
+    found = [member for member in members if file_name(member) == wanted]
     if not found:
         raise NotFoundError(f"{key} has no member {wanted!r} among its {len(members)}.", key=key)
     if len(found) > 1:

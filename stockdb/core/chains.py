@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -43,6 +43,7 @@ from stockdb.settings import Settings
 __all__ = ["Chain", "ChainReader"]
 
 _LOOPBACK_BANDWIDTH: Final = 1e9
+_USUAL: Final = ReadPolicy()
 _HELD_STATES: Final = {"fresh", "revalidated", "stale", "offline"}
 
 
@@ -93,6 +94,7 @@ class ChainReader:
         first: dt.date | None = None,
         last: dt.date | None = None,
         *,
+        policy: ReadPolicy = _USUAL,
         broken: list[ArchiveError] | None = None,
     ) -> dict[dt.date, Place]:
         """List the dates with options, in files of their own and in archives; ascending.
@@ -101,12 +103,15 @@ class ChainReader:
         ----------
         first, last : datetime.date, optional
             Both included.
+        policy : ReadPolicy
+            Whether to ask the server; how old a listing may be is the settings' to say.
         broken : list, optional
             Takes the archives that cannot be read; without it the first of them raises.
         """
-        return self.days.places("options", first, last, broken=broken)
+        policy = replace(policy, max_age=None)
+        return self.days.places("options", first, last, policy=policy, broken=broken)
 
-    def place(self, date: dt.date | None) -> Place:
+    def place(self, date: dt.date | None, policy: ReadPolicy = _USUAL) -> Place:
         """Find the file of a date, or the newest one.
 
         Raises
@@ -115,16 +120,18 @@ class ChainReader:
             No file for the date; the neighbours are named.
         """
         # An archive is looked into only where nothing else has the date.
-        found = self.days.places("options", archives=False)
+        own = replace(policy, max_age=None)
+        found = self.days.places("options", archives=False, policy=own)
         if date is None and found:
             return found[max(found)]
         if date in found:
             return found[date]
         if date is not None:
-            inside = self.places(date, date)
+            inside = self.places(date, date, policy=policy)
             if date in inside:
                 return inside[date]
-        found = self.places()
+        # Only neighbours are looked for: an archive of another year may be damaged.
+        found = self.places(policy=policy, broken=[])
         if not found:
             keys = [d.key for d in self.settings.datasets.values() if d.kind == "options"]
             raise DateNotFoundError(
@@ -166,7 +173,7 @@ class ChainReader:
                     "NoSuchBucket"
                 }:
                     raise
-        return self.chain(symbol, self.place(date), policy, verify=verify)
+        return self.chain(symbol, self.place(date, policy), policy, verify=verify)
 
     def chain(self, symbol: str, place: Place, policy: ReadPolicy, *, verify: bool) -> Chain:
         """Read one underlying on one day.

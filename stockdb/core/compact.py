@@ -13,6 +13,7 @@ from typing import Final, Literal
 from stockdb.core.chains import ChainReader
 from stockdb.core.dayfile import open_day
 from stockdb.core.days import Place
+from stockdb.core.freshness import ReadPolicy
 from stockdb.core.ranges import RangeReader
 from stockdb.core.transport import Deadline
 from stockdb.core.twins import NoTwinError, make_twin
@@ -94,7 +95,7 @@ def compact(
             remedy="Set twin_prefix ('twins/', say) or twin_bucket in CACHE_CONFIG.",
         )
     broken: list[ArchiveError] = []
-    places = chains.days.places("options", first, last, max_age=0.0, broken=broken)
+    places = chains.days.places("options", first, last, policy=ReadPolicy(0.0), broken=broken)
     for place in places.values():
         twins.key(place)  # before the first is written
     if not dry_run:

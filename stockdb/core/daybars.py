@@ -18,7 +18,7 @@ from stockdb.core.cache import DiskCache, NoCache
 from stockdb.core.catalog import spellings
 from stockdb.core.days import Days, Place
 from stockdb.core.entry import Entry
-from stockdb.core.freshness import Freshness
+from stockdb.core.freshness import Freshness, ReadPolicy
 from stockdb.core.parse import parse_bars
 from stockdb.core.transport import Deadline
 from stockdb.errors import UnavailableError
@@ -97,9 +97,8 @@ class DayBars:
         symbol: str,
         first: dt.date | None,
         last: dt.date | None,
+        policy: ReadPolicy,
         *,
-        max_age: float | None = None,
-        offline: bool = False,
         datasets: Mapping[str, Dataset] | None = None,
     ) -> list[YearOfBars]:
         """Read the years of a range, whole ones: the caller cuts to the range.
@@ -108,8 +107,8 @@ class DayBars:
         ----------
         symbol : str
         first, last : datetime.date or None
-        max_age, offline
-            Of the listings.
+        policy : ReadPolicy
+            For the listings.
         datasets : mapping, optional
             Those to read; all of the settings by default.
 
@@ -124,10 +123,12 @@ class DayBars:
         end = None if last is None else dt.date(last.year, 12, 31)
         by_year: dict[int, list[Place]] = {}
         for date, place in self._days.places(
-            "day_bars", begin, end, max_age=max_age, offline=offline, datasets=datasets
+            "day_bars", begin, end, policy=policy, datasets=datasets
         ).items():
             by_year.setdefault(date.year, []).append(place)
-        return [self._year(symbol, year, places, offline) for year, places in by_year.items()]
+        return [
+            self._year(symbol, year, places, policy.offline) for year, places in by_year.items()
+        ]
 
     def _year(self, symbol: str, year: int, places: list[Place], offline: bool) -> YearOfBars:
         versions = hashlib.sha256(

@@ -136,7 +136,10 @@ def open_day(place: Place, reader: RangeReader, store: ObjectStore) -> DayFile:
         An archive is no longer the one whose directory names the member.
     DataError
         The file is empty.
+    ArchiveError
+        The member's name or path is not one to trust.
     """
+    place.check()
     if place.member is not None:
         reader.read(0, 4)
         if reader.etag != place.etag:

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from stockdb.core.archive import Member, directory_table, from_table, member_chunks, read_directory
+from stockdb.core.archive import (
+    Member,
+    directory_table,
+    file_name,
+    find_member,
+    from_table,
+    member_chunks,
+    read_directory,
+)
 from stockdb.core.cache import DiskCache, NoCache
 from stockdb.core.catalog import KeyTemplate, template
 from stockdb.core.discovery import Discovery
 from stockdb.core.entry import Entry
-from stockdb.core.freshness import Freshness
+from stockdb.core.freshness import Freshness, ReadPolicy
 from stockdb.core.ranges import RangeReader
 from stockdb.core.store import ObjectInfo, ObjectStore
 from stockdb.core.transport import Deadline
@@ -24,6 +32,7 @@ from stockdb.settings import Dataset, Settings
 __all__ = ["Days", "Place"]
 
 _FOR_EVER: Final = Freshness(float("inf"))
+_USUAL: Final = ReadPolicy()
 #: Bytes of a member's inflated block.
 _BLOCK: Final = 1 << 20
 
@@ -45,6 +54,9 @@ class Place:
         Of the object, as the listing has it.
     member : Member or None
         The file within the archive.
+    flaw : ArchiveError or None
+        Why the member may not be read: two have its name, or its path is hostile. Only who
+        reads that day is told, for the archive's other days are sound.
     """
 
     name: str
@@ -54,6 +66,12 @@ class Place:
     etag: str | None = None
     size: int = -1
     member: Member | None = None
+    flaw: ArchiveError | None = None
+
+    def check(self) -> None:
+        """Raise where the member may not be read."""
+        if self.flaw is not None:
+            raise self.flaw
 
     @property
     def where(self) -> str:
@@ -91,8 +109,7 @@ class Days:
         last: dt.date | None = None,
         *,
         archives: bool = True,
-        max_age: float | None = None,
-        offline: bool = False,
+        policy: ReadPolicy = _USUAL,
         broken: list[ArchiveError] | None = None,
         datasets: Mapping[str, Dataset] | None = None,
     ) -> dict[dt.date, Place]:
@@ -105,10 +122,8 @@ class Days:
             Both included.
         archives : bool
             Look into archives too; an object of the same day wins over a member.
-        max_age : float, optional
-            Of the listings, in seconds.
-        offline : bool
-            Go by the listings that are kept.
+        policy : ReadPolicy
+            For the listings.
         broken : list, optional
             Takes the archives that cannot be read; without it the first of them raises.
         datasets : mapping, optional
@@ -122,13 +137,13 @@ class Days:
         ]
         for name, dataset in chosen:
             pattern = template(dataset)
-            for info in self._discovery.objects(name, max_age=max_age, offline=offline):
+            for info in self._discovery.objects(name, policy):
                 date = pattern.date_of(info.key)
                 if date is not None and _inside(date, first, last):
                     place = Place(name, dataset, info.key, date, info.etag, info.size)
                     found.setdefault(date, place)
         if archives:
-            for info in self._archives(first, last, max_age, offline):
+            for info in self._archives(first, last, policy):
                 try:
                     members = list(self._members(info, chosen))
                 except ArchiveError as error:
@@ -163,7 +178,7 @@ class Days:
             It is not there any more.
         """
         kind = place.dataset.kind
-        found = self.places(kind, place.date, place.date, max_age=0.0).get(place.date)
+        found = self.places(kind, place.date, place.date, policy=ReadPolicy(0.0)).get(place.date)
         if found is None:
             raise ObjectChangedError(
                 f"{place.where} is gone.",
@@ -174,6 +189,7 @@ class Days:
 
     def reader(self, place: Place, deadline: Deadline) -> RangeReader:
         """Open a place's object, pinned to the version that the listing saw."""
+        place.check()
         return RangeReader(self._store, place.key, deadline, etag=place.etag, size=place.size)
 
     def content(self, place: Place, reader: RangeReader) -> Iterator[bytes]:
@@ -187,13 +203,13 @@ class Days:
             yield from member_chunks(reader.read, place.member, place.key, block=_BLOCK)
 
     def _archives(
-        self, first: dt.date | None, last: dt.date | None, max_age: float | None, offline: bool
+        self, first: dt.date | None, last: dt.date | None, policy: ReadPolicy
     ) -> Iterator[ObjectInfo]:
         for name, dataset in self._settings.datasets.items():
             if dataset.kind != "archive" or dataset.duplicate_of is not None:
                 continue
             pattern = template(dataset)
-            for info in self._discovery.objects(name, max_age=max_age, offline=offline):
+            for info in self._discovery.objects(name, policy):
                 match = pattern.pattern.fullmatch(info.key)
                 year = int(match["year"]) if match and match.groupdict().get("year") else None
                 if year is None or (
@@ -204,12 +220,23 @@ class Days:
     def _members(self, info: ObjectInfo, datasets: list[tuple[str, Dataset]]) -> Iterator[Place]:
         """Match members by file name with the datasets' own file names."""
         patterns = [(name, dataset, _file_name(dataset)) for name, dataset in datasets]
+        namesakes: dict[str, list[Member]] = {}
         for member in self._directory(info):
-            base = member.name.replace("\\", "/").rpartition("/")[2]
+            namesakes.setdefault(file_name(member), []).append(member)
+        for base, members in namesakes.items():
             for name, dataset, pattern in patterns:
                 date = pattern.date_of(base)
                 if date is not None and _covers(dataset, date):
-                    yield Place(name, dataset, info.key, date, info.etag, info.size, member)
+                    yield Place(
+                        name,
+                        dataset,
+                        info.key,
+                        date,
+                        info.etag,
+                        info.size,
+                        members[0],
+                        _flaw(members, base, info.key),
+                    )
                     break
 
     def _directory(self, info: ObjectInfo) -> list[Member]:
@@ -235,6 +262,14 @@ class Days:
                 key=info.key,
             ) from None
         return from_table(cached.entry.table)
+
+
+def _flaw(members: list[Member], base: str, key: str) -> ArchiveError | None:
+    try:
+        find_member(members, base, key)
+    except ArchiveError as error:
+        return error
+    return None
 
 
 def _file_name(dataset: Dataset) -> KeyTemplate:

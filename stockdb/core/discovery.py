@@ -11,7 +11,7 @@ import pyarrow as pa
 from stockdb.core.cache import DiskCache, NoCache
 from stockdb.core.catalog import dataset_named, spellings, symbol_not_found, template
 from stockdb.core.entry import Entry
-from stockdb.core.freshness import Freshness
+from stockdb.core.freshness import Freshness, ReadPolicy
 from stockdb.core.store import ObjectInfo, ObjectStore
 from stockdb.settings import Dataset, Settings
 
@@ -21,6 +21,7 @@ __all__ = ["CONFIRMED", "Discovery"]
 #: share one, and what was uploaded in between is found the next time.
 CONFIRMED: Final = 5.0
 _LISTING_WAIT: Final = 120.0
+_USUAL: Final = ReadPolicy()
 
 
 class Discovery:
@@ -49,22 +50,19 @@ class Discovery:
         """
         return dataset_named(self._settings.datasets, name)
 
-    def objects(
-        self, name: str, *, max_age: float | None = None, offline: bool = False
-    ) -> list[ObjectInfo]:
+    def objects(self, name: str, policy: ReadPolicy = _USUAL) -> list[ObjectInfo]:
         """List all objects of a dataset, sorted by key.
 
         Parameters
         ----------
         name : str
-        max_age : float, optional
-            Seconds that a kept listing may be old; by default ``listing_ttl_seconds``.
-        offline : bool
-            Use the kept listing only, however old.
+        policy : ReadPolicy
+            How old a kept listing may be (by default ``listing_ttl_seconds``), whether only a
+            kept one is used, or one where the server cannot be reached.
         """
         dataset = self.dataset(name)
         pattern = template(dataset)
-        table = self._listing(pattern.prefix, not pattern.flat, max_age, offline)
+        table = self._listing(pattern.prefix, not pattern.flat, policy)
         listed = dataset.kind in {"files", "reference"}
         return [
             ObjectInfo(row["key"], row["size"], row["etag"], None, row["last_modified"])
@@ -77,7 +75,8 @@ class Discovery:
     ) -> dict[str, str]:
         """Return symbol (upper case) -> key for a dataset with one file a symbol."""
         pattern = template(self.dataset(name))
-        table = self._listing(pattern.prefix, not pattern.flat, max_age, offline)
+        policy = ReadPolicy(max_age, offline)
+        table = self._listing(pattern.prefix, not pattern.flat, policy)
         held = self._symbols.get(name)
         if held is not None and held[0] is table:
             return held[1]
@@ -93,7 +92,8 @@ class Discovery:
         """Return date -> key for a dataset with one file a day, ascending."""
         pattern = template(self.dataset(name))
         found = {}
-        for key in self._listing(pattern.prefix, not pattern.flat, max_age)["key"].to_pylist():
+        table = self._listing(pattern.prefix, not pattern.flat, ReadPolicy(max_age))
+        for key in table["key"].to_pylist():
             date = pattern.date_of(key)
             if date is not None:
                 found[date] = key
@@ -114,9 +114,7 @@ class Discovery:
                     return held[spelling]
         raise symbol_not_found(symbol, held, datasets=[name])
 
-    def _listing(
-        self, prefix: str, recursive: bool, max_age: float | None, offline: bool = False
-    ) -> pa.Table:
+    def _listing(self, prefix: str, recursive: bool, policy: ReadPolicy) -> pa.Table:
         endpoint, bucket = self._store.identity
         text = "\0".join(["listing", endpoint, bucket, prefix, str(recursive)])
         name = hashlib.sha256(text.encode()).hexdigest()
@@ -139,5 +137,6 @@ class Discovery:
             metadata = {"listing": prefix, "endpoint": endpoint, "bucket": bucket, "requests": 1}
             return Entry(table, metadata)
 
-        wanted = Freshness(self._settings.cache.listing_ttl_seconds, max_age, offline)
+        ttl = self._settings.cache.listing_ttl_seconds
+        wanted = Freshness(ttl, policy.max_age, policy.offline, policy.allow_stale)
         return self._cache.get(name, wanted, fetch, wait=_LISTING_WAIT).entry.table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Freshness", "Verdict", "decide"]
+__all__ = ["Freshness", "ReadPolicy", "Verdict", "decide"]
 
 
 class Verdict(Enum):
@@ -33,6 +33,22 @@ class Freshness:
     """
 
     ttl: float
+    max_age: float | None = None
+    offline: bool = False
+    allow_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPolicy:
+    """How fresh data must be, and what may be served instead.
+
+    Attributes
+    ----------
+    max_age : float or None
+        Seconds since the server confirmed them; None leaves it to the dataset's TTL.
+    offline, allow_stale : bool
+    """
+
     max_age: float | None = None
     offline: bool = False
     allow_stale: bool = False

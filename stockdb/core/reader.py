@@ -30,7 +30,7 @@ from stockdb.core.daybars import DayBars, YearOfBars
 from stockdb.core.days import Days
 from stockdb.core.discovery import CONFIRMED, Discovery
 from stockdb.core.entry import Entry
-from stockdb.core.freshness import Freshness
+from stockdb.core.freshness import Freshness, ReadPolicy
 from stockdb.core.parse import parse_bars
 from stockdb.core.store import NotModified, ObjectStore
 from stockdb.core.transport import Deadline
@@ -49,22 +49,6 @@ __all__ = ["Bars", "Origin", "ReadPolicy", "Reader"]
 
 #: Part of every cache name: a change of what the parser makes of the same bytes changes it.
 SCHEMA_VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPolicy:
-    """How fresh data must be, and what may be served instead.
-
-    Attributes
-    ----------
-    max_age : float or None
-        Seconds since the server confirmed them; None leaves it to the dataset's TTL.
-    offline, allow_stale : bool
-    """
-
-    max_age: float | None = None
-    offline: bool = False
-    allow_stale: bool = False
 
 
 @dataclass
@@ -182,8 +166,7 @@ class Reader:
             symbol,
             first.date(),
             None if last is None else last.date(),
-            max_age=policy.max_age,
-            offline=policy.offline,
+            policy,
             datasets=datasets,
         )
         parts += [

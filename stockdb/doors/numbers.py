@@ -104,11 +104,12 @@ class NumberMethods:
 
         least = self.config.min_days_to_expiration if min_days is None else min_days
         wanted = parse_filter(dte=(least, max_days), option_type=option_type)
+        policy = ReadPolicy(max_age, offline, allow_stale)
         chain = self._access.chain(
             parse_symbol(symbol),
             None if date is None else parse_date(date),
             parse_filter(),
-            ReadPolicy(max_age, offline, allow_stale),
+            policy,
             verify,
         )
 
@@ -117,7 +118,7 @@ class NumberMethods:
             return kept if max_days is None else kept & (frame["dte"] <= max_days)
 
         frame = with_numbers(
-            self._access, chain, NumbersRequest(spot, rate, dividends, q), long_dated
+            self._access, chain, NumbersRequest(spot, rate, dividends, q, policy), long_dated
         )
         if wanted.option_type is None:
             return frame

@@ -14,7 +14,7 @@ import pandas as pd
 
 from stockdb.access import Access, HistoryRequest
 from stockdb.access.callers import callers_level
-from stockdb.access.load import widest_adjustment
+from stockdb.access.load import policy_of, widest_adjustment
 from stockdb.access.parallel import each
 from stockdb.access.provenance import ATTRS
 from stockdb.errors import ConfigurationError, DataError
@@ -50,7 +50,7 @@ def ask(
     names = sorted({parse_symbol(symbol) for symbol in symbols})
     if not names:
         raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
-    chosen, why = widest_adjustment(access, adjust)
+    chosen, why = widest_adjustment(access, adjust, policy_of(reading))
     request = access.request(start, end, interval, adjust=chosen, **reading)
     if request.interval.name in {"weekly", "monthly"}:
         raise ConfigurationError(

@@ -42,7 +42,7 @@ def chain_history(
 ) -> pd.DataFrame:
     """Read every day's chain in a range; see ``MinIODataIntegration.get_options_data``."""
     broken: list[ArchiveError] = []
-    places, left_out = _places(access, wanted, broken)
+    places, left_out = _places(access, wanted, policy, broken)
     frames: list[pd.DataFrame] = []
     # An archive that cannot be read is one failure; its days are not known.
     errors: dict[str, StockDBError] = {error.key or "archive": error for error in broken}
@@ -107,7 +107,7 @@ def chain_history(
 
 
 def _places(
-    access: Access, wanted: DateRange, broken: list[ArchiveError]
+    access: Access, wanted: DateRange, policy: ReadPolicy, broken: list[ArchiveError]
 ) -> tuple[list[Place], int]:
     """Find the days of a range, and how many of an open-ended one stay in their archives.
 
@@ -119,12 +119,13 @@ def _places(
     found = access.chains.places(
         None if first is None else first.date(),
         None if last is None else last.date(),
+        policy=policy,
         broken=broken,
     )
     own = [place for place in found.values() if place.member is None]
     chosen = own if first is None and own else list(found.values())
     if not chosen and not broken:
-        held = access.chains.places()
+        held = access.chains.places(policy=policy, broken=[])
         listed = f"{min(held)} to {max(held)}" if held else "none at all"
         raise DateNotFoundError(
             "The bucket holds no options file in the range.",

@@ -146,7 +146,7 @@ class _Run:
                 else:
                     self._access.reference.events(name, policy=policy)  # type: ignore[arg-type]
             else:
-                self._access.reader.discovery.objects(name, max_age=0.0)
+                self._access.reader.discovery.objects(name, ReadPolicy(0.0))
         for one in written:
             if one.state == "replaced" and one.symbol:
                 self._access.cache.clear(symbol=one.symbol)

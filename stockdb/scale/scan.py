@@ -154,8 +154,8 @@ def scan(
     """Search many underlyings; see ``LEAPSDataIntegration.scan``."""
     searches = _searches(what, rules, options)
     names = names_of(symbols)
-    day = date if date is not None else access.chains.place(None).date
     reading = {"verify": None} | {name: options[name] for name in _READING if name in options}
+    day = date if date is not None else access.chains.place(None, _policy(reading)).date
     market = {name: value for name, value in options.items() if name not in _READING}
     quoted = {
         symbol: parse_quote(
@@ -252,11 +252,8 @@ def _search(
     if name == "arbitrage":
         values: dict[str, Any] = {"rate": None, "fees_per_contract": None, "borrow_rate": 0.0}
         values |= {**market, **made}
-        policy = ReadPolicy(
-            reading.get("max_age"), reading.get("offline", False), reading.get("allow_stale", False)
-        )
         return find_opportunities(
-            access, symbol, day, min_days=values.pop("min_days", None), policy=policy,
+            access, symbol, day, min_days=values.pop("min_days", None), policy=_policy(reading),
             verify=reading.get("verify"), **values,
         )  # fmt: skip
     rules, history = made
@@ -266,6 +263,12 @@ def _search(
     }
     return candidates(
         access, symbol, day, rules, Asked.of({**only, **common, **reading}), **history
+    )
+
+
+def _policy(reading: Mapping[str, Any]) -> ReadPolicy:
+    return ReadPolicy(
+        reading.get("max_age"), reading.get("offline", False), reading.get("allow_stale", False)
     )
 
 

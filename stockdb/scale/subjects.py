@@ -10,6 +10,7 @@ import pandas as pd
 
 from stockdb.access import Access, HistoryRequest
 from stockdb.core.catalog import spellings, template
+from stockdb.core.freshness import ReadPolicy
 from stockdb.errors import NotFoundError, ObjectChangedError, StockDBError
 from stockdb.scale.updates import DOWN, Update, now
 
@@ -111,7 +112,7 @@ class OptionFiles:
         """List the files and tell which are new, were replaced or are gone."""
         found: dict[str, str | None] = {}
         for name in self._templates:
-            for info in self._access.reader.discovery.objects(name, max_age=0.0):
+            for info in self._access.reader.discovery.objects(name, ReadPolicy(0.0)):
                 found[info.key] = info.etag
         before, self._held = self._held, found
         changed = [key for key, etag in found.items() if before.get(key, "") != etag]

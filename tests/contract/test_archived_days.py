@@ -155,6 +155,63 @@ class TestChains:
         assert len(client.get_option_chain("A", DAYS[0])) == 2
 
 
+class TestArchivesThatCannotBeTrusted:
+    """Only the day that a doubtful member claims is refused; the others are sound."""
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            (f"2008/{DAYS[0]}options.csv", f"other/{DAYS[0]}options.csv"),
+            (f"2008/{DAYS[0]}options.csv", f"2008/{DAYS[0]}options.csv"),
+            (f"../{DAYS[0]}options.csv",),
+            (f"2008/../../{DAYS[0]}options.csv",),
+        ],
+    )
+    def test_chains(
+        self, make_bucket: Callable[..., str], client_factory: Client, names: tuple[str, ...]
+    ) -> None:
+        client = client_factory(make_bucket({"2008.zip": self._zip(names, "options")}))
+        with pytest.raises(ArchiveError, match=DAYS[0]):
+            client.get_option_chain("A", DAYS[0])
+        assert listed(client.get_option_chain("A", DAYS[1])) == scan(OPTIONS[DAYS[1]])["A"]
+        with pytest.warns(UserWarning, match="1 of 2 days"):
+            history = client.get_options_data("A", DAYS[0], DAYS[1])
+        assert set(history["quote_date"]) == {pd.Timestamp(DAYS[1])}
+
+    def test_bars(self, make_bucket: Callable[..., str], client_factory: Client) -> None:
+        names = (f"../{DAYS[0]}stocks.csv",)
+        client = client_factory(make_bucket({"2008.zip": self._zip(names, "stocks")}))
+        with pytest.raises(ArchiveError, match=DAYS[0]):
+            client.get_historical_data("A", "2008-12-01", "2008-12-31")
+
+    def test_a_damaged_archive_of_another_year_hides_no_dates(
+        self, make_bucket: Callable[..., str], client_factory: Client
+    ) -> None:
+        own = f"options-complete/{OWN}options.csv"
+        objects = {"2005.zip": b"<html>502 Bad Gateway</html>", own: day_of(OWN, A=4)}
+        client = client_factory(make_bucket(objects))
+        for ask in (
+            lambda: client.get_option_chain("A", "2010-01-05"),
+            lambda: client.get_options_data("A", "2010-02-01", "2010-02-28"),
+        ):
+            with pytest.raises(DateNotFoundError, match=OWN):
+                ask()
+        with pytest.raises(ArchiveError, match="2005.zip"):
+            client.get_option_chain("A", "2005-05-02")
+
+    @staticmethod
+    def _zip(names: tuple[str, ...], what: str) -> bytes:
+        rows = {"options": OPTIONS[DAYS[0]], "stocks": stocks_of(0)}[what]
+        sound = {"options": OPTIONS[DAYS[1]], "stocks": stocks_of(1)}[what]
+        sink = io.BytesIO()
+        with zipfile.ZipFile(sink, "w") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a name that is there twice
+            for name in names:
+                file.writestr(name, rows)
+            file.writestr(f"2008/{DAYS[1]}{what}.csv", sound)
+        return sink.getvalue()
+
+
 class TestManyDays:
     def test_a_range_crosses_from_an_archive_into_files(
         self, client_factory: Client, bucket: str
