@@ -81,7 +81,8 @@ class StockDBError(Exception):
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self.remedy, self.values)
+        # With its attributes: what was learnt later (``symbol``, ``retryable``) is no value.
+        return _rebuild, (type(self), self.message, self.remedy, self.values), self.__dict__
 
 
 def _rebuild(

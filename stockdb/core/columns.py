@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 __all__ = [
     "BARS",
@@ -48,6 +48,9 @@ class HeaderError(ValueError):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HeaderError, (self.message, self.remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stockdb.access import Access
+from stockdb.access.parallel import sent
 from stockdb.errors import ConfigurationError
 from stockdb.models.arguments import whole
 from stockdb.models.matrix import ask, compare, stack
@@ -70,7 +71,7 @@ def lazy_matrix(
 
 
 def _read(task: Task, symbols: Sequence[str]) -> list[Part]:
-    return [task(symbol) for symbol in symbols]
+    return [sent(task, symbol) for symbol in symbols]
 
 
 def _filled(parts: list[Part]) -> list[Part]:

@@ -6,6 +6,7 @@ Also where a worker is killed in the middle of it.
 from __future__ import annotations
 
 import copyreg
+import functools
 import gzip
 import importlib
 import importlib.util
@@ -15,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from minio_data_integration import MinIODataIntegration
 from stockdb.errors import (
     AccessDeniedError,
     ConfigurationError,
+    DataError,
+    NotFoundError,
+    StockDBError,
     SymbolNotFoundError,
     UnavailableError,
 )
@@ -90,7 +94,18 @@ def cluster(distributed: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
         distributed.Client(running) as client,
     ):  # fmt: skip
         client.home = home
+        client.run(_as_in_a_script)
         yield client
+
+
+def _as_in_a_script() -> None:
+    """Import the library before Dask, as the workers of a script do that imports both.
+
+    Dask then sends an error with all that led to it, also where that cannot travel.
+    """
+    for name in ("minio_data_integration", "stockdb.access", "stockdb.scale.bulk"):
+        importlib.import_module(name)
+    importlib.import_module("tblib.pickling_support").install()
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +154,137 @@ def test_errors_come_back_as_they_are(
     assert len(result) == 0
     assert [type(error) for error in result.errors.values()] == [AccessDeniedError] * 4
     assert all("S0" in str(error) or error.symbol for error in result.errors.values())
+
+
+def in_time(
+    way: Callable[[], AbstractContextManager[Any]], call: Callable[[], Any], seconds: float = 15.0
+) -> Any:
+    """Give the result of a call, or fail where there is none: a lost answer hangs for ever."""
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            with way():  # a setting of its thread
+                outcome.set_result(call())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result(timeout=seconds)
+
+
+class Foreign(Exception):
+    """What cannot be built anew from its text."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} of {two}")
+
+
+def foreign(bars: pd.DataFrame) -> pd.DataFrame:
+    """A feature that fails with an error of its own."""
+    raise Foreign(1, 2)
+
+
+def with_cause(bars: pd.DataFrame) -> pd.DataFrame:
+    """A feature that fails with an error of its own, for a reason that cannot travel."""
+    try:
+        raise TypeError(threading.Lock())
+    except TypeError as error:
+        raise LookupError("of my own") from error
+
+
+@pytest.fixture(scope="module")
+def bad(make_bucket: Callable[..., str]) -> str:
+    head = b"trade_date,Open,High,Low,Close,Volume"
+    day = b"a,b\n1,2\n"
+    return make_bucket(
+        {
+            "stocks-2010-2025/GOOD.csv": bars(1),
+            "stocks-2010-2025/HEADER.csv": b"a,b\n1\n",
+            "stocks-2010-2025/TWICE.csv": head + b",Close\n2020-01-02,1,1,1,1,1,1\n",
+            "stocks-2010-2025/EMPTY.csv": b"",
+            "stocks-2010-2025/TEXT.csv": head + b"\n2020-01-02,x,1,1,1,1\n",
+            "stocks-2010-2025/PACKED.csv": b"\x1f\x8bxxxx",
+            "options-complete/2023-01-03options.csv": day,
+            "options-complete/2023-01-04options.csv": day,
+        }
+    )
+
+
+class TestErrors:
+    """One bad file is one error, wherever it was read; it says what it says in this process."""
+
+    @pytest.mark.parametrize("way", [loky, dask])
+    def test_of_a_bulk_download(
+        self, bad: str, client_factory: ClientFactory, cluster: Any, way: Any
+    ) -> None:
+        names = ["GOOD", "HEADER", "TWICE", "EMPTY", "TEXT", "PACKED", "ABSENT"]
+        expected = client_factory(bad).bulk_download(names).errors
+        minio = client_factory(bad)
+        found = in_time(way, lambda: minio.bulk_download(names))
+        assert list(found) == ["GOOD"] and list(found.errors) == names[1:]
+        for name, error in found.errors.items():
+            assert type(error) is type(expected[name]) and str(error) == str(expected[name])
+            assert error.symbol == name
+            assert vars(error) == vars(expected[name])
+
+    @pytest.mark.parametrize("way", [loky, dask])
+    def test_of_refused_access(
+        self, bad: str, client_factory: ClientFactory, cluster: Any, way: Any
+    ) -> None:
+        for bucket, secret, kind in (
+            (bad, {"secret_key": "wrong-dummy-secret"}, AccessDeniedError),
+            ("no-such-bucket", {}, NotFoundError),
+        ):
+            minio = client_factory(bucket, **secret)
+            found = in_time(way, functools.partial(minio.bulk_download, ["GOOD", "HEADER"]))
+            assert [type(error) for error in found.errors.values()] == [kind] * 2
+
+    @pytest.mark.parametrize("way", [loky, dask])
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda minio: minio.bulk_download(["GOOD", "HEADER"], strict=True),
+            lambda minio: minio.create_unified_interface().get_feature_matrix(["GOOD", "HEADER"]),
+            lambda minio: minio.get_options_data("KO", "2023-01-01", "2023-01-31"),
+            lambda minio: LEAPSDataIntegration(minio).scan(["A", "KO"], "2023-01-03", rate=0.04),
+        ],
+        ids=["strict", "matrix", "chains", "scan"],
+    )
+    def test_that_are_raised(
+        self, bad: str, client_factory: ClientFactory, cluster: Any, way: Any, read: Any
+    ) -> None:
+        with pytest.raises(DataError) as expected:
+            read(client_factory(bad))
+        minio = client_factory(bad)
+        with pytest.raises(DataError) as found:
+            in_time(way, lambda: read(minio))
+        assert str(found.value) == str(expected.value)
+        assert found.value.symbol == expected.value.symbol
+        assert found.value.key == expected.value.key
+
+    def test_of_a_lazy_matrix(self, bad: str, client_factory: ClientFactory, cluster: Any) -> None:
+        unified = client_factory(bad).create_unified_interface()
+        lazy = unified.get_feature_matrix(["GOOD", "HEADER"], engine="dask")
+        with pytest.raises(DataError, match="HEADER"):
+            in_time(threads, lazy.compute)
+
+    @pytest.mark.parametrize("way", [loky, dask])
+    def test_of_a_feature_function(
+        self, bad: str, client_factory: ClientFactory, cluster: Any, way: Any
+    ) -> None:
+        unified = client_factory(bad).create_unified_interface()
+        # Dask knows how to send even this one; pickle does not.
+        with pytest.raises((Foreign, StockDBError), match="1 of 2"):
+            in_time(way, lambda: unified.get_feature_matrix(["GOOD"], foreign))
+        with pytest.raises(LookupError, match="of my own"):
+            in_time(way, lambda: unified.get_feature_matrix(["GOOD"], with_cause))
+
+    def test_keep_what_led_to_them_in_this_process(
+        self, bad: str, client_factory: ClientFactory
+    ) -> None:
+        found = client_factory(bad).bulk_download(["HEADER"])
+        assert found.errors["HEADER"].__context__ is not None
 
 
 def slowly(bars: pd.DataFrame) -> pd.DataFrame:

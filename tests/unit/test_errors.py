@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from stockdb import errors
+from stockdb.core.columns import HeaderError
 from stockdb.errors import StockDBError
 from stockdb.types import parse_date
 
@@ -187,3 +188,19 @@ class TestProcesses:
     def test_copies(self, kind: type[StockDBError]) -> None:
         assert_unchanged(copy.copy(loaded(kind)), kind)
         assert_unchanged(copy.deepcopy(loaded(kind)), kind)
+
+    @every_class
+    def test_keep_what_was_learnt_after_they_were_raised(self, kind: type[StockDBError]) -> None:
+        error = kind("Broken.", key="a.csv")
+        error.symbol, error.retryable = "XYZ", True
+        error.add_note("Seen twice.")
+        for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+            assert (other.symbol, other.retryable, other.key) == ("XYZ", True, "a.csv")
+            assert other.__notes__ == ["Seen twice."]
+            assert other.values == {"key": "a.csv"} and str(other) == str(error)
+
+    def test_those_that_never_leave_the_library_cross_too(self) -> None:
+        """As the cause of an error that does."""
+        error = pickle.loads(pickle.dumps(HeaderError("no close", "Add it.")))
+        assert (type(error), str(error)) == (HeaderError, "no close")
+        assert (error.message, error.remedy) == ("no close", "Add it.")
