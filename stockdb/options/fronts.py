@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stockdb.options.american import Scheme, boundary
+from stockdb.options.american import FAST, HARD, Scheme, boundary, hard
 from stockdb.options.premium import Front
 
 __all__ = ["SHARED", "SIGMA_RANGE", "Fronts", "markets"]
@@ -118,6 +118,9 @@ class Fronts:
         if by_rates:
             by_r = (boundary(r + _BUMP, q, sigma, T, scheme) - log) / _BUMP
             by_q = (boundary(r, q + _BUMP, sigma, T, scheme) - log) / _BUMP
+        if scheme == FAST:  # the slopes stay: they need fewer digits
+            rows = np.flatnonzero(hard(r, q, sigma, T))
+            log[rows] = boundary(r[rows], q[rows], sigma[rows], T[rows], HARD)
         return Front(log, slope, by_r, by_q)
 
     def _cells(self, rows: Indices, sigma: Floats) -> Indices:

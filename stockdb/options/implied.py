@@ -80,7 +80,8 @@ def implied_vol(
     European: after Jaeckel (2015). American: Newton within a bracket on the price of Andersen,
     Lake and Offengenden; the European volatility is the upper bound. American prices outside
     .1 % to 600 % are undefined. A thousand options and more that share rates and expirations, as
-    a chain does, are solved to 1e-4 where vega is above 10 (S = 100), others to 1e-9.
+    a chain does, are solved to 1e-4 where vega is above 10 (S = 100; sigma from .03 to 5, T from
+    a day to ten years), others to 1e-9.
 
     Examples
     --------
