@@ -14,6 +14,7 @@ from reprlib import repr as shown
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from stockdb.errors import ConfigurationError
@@ -22,6 +23,7 @@ from stockdb.types import parse_symbol
 __all__ = [
     "Bounds",
     "OptionType",
+    "parse_array",
     "parse_bounds",
     "parse_by_symbol",
     "parse_choice",
@@ -115,10 +117,14 @@ def parse_number(
     )
     if good:
         return number
-    low = f" above {above:g}" if above is not None else "" if least is None else f" from {least:g}"
-    allowed = f"{low}{'' if most is None else f' to {most:g}'}" or " that is finite"
+    if above is not None:
+        allowed = f" above {above:g}" + ("" if most is None else f", {most:g} at most")
+    elif most is not None:
+        allowed = f" from {least:g} to {most:g}" if least is not None else f" of {most:g} at most"
+    else:
+        allowed = "" if least is None else f" of {least:g} or more"
     raise ConfigurationError(
-        f"{name}={shown(value)} is not a number{allowed}.",
+        f"{name}={shown(value)} is not a finite number{allowed}.",
         remedy=remedy or f"Give {name} as a number{allowed}.",
         value=shown(value),
     )
@@ -166,6 +172,31 @@ def parse_numbers(name: str, value: object, **allowed: Any) -> tuple[float, ...]
     if not items:
         raise ConfigurationError(f"{name} is empty.", remedy=f"Give at least one of {name}.")
     return tuple(dict.fromkeys(parse_number(name, item, **allowed) for item in items))
+
+
+def parse_array(name: str, value: object) -> npt.NDArray[np.float64]:
+    """Read a number or an array of numbers of any shape; NaN stays what it is.
+
+    Raises
+    ------
+    ConfigurationError
+        Dates, text, None, or rows of different lengths.
+
+    Examples
+    --------
+    >>> parse_array("moneyness", [0.9, 1.1])
+    array([0.9, 1.1])
+    """
+    try:
+        found = np.asarray(value)  # of dates float64 would make nanoseconds
+    except ValueError:
+        found = np.empty(0, object)
+    if found.dtype.kind not in "iuf":
+        raise ConfigurationError(
+            f"{name}={shown(value)} is neither a number nor an array of numbers.",
+            remedy=f"Give {name} as numbers.",
+        )
+    return found.astype(np.float64)
 
 
 def parse_pair(name: str, value: object, remedy: str) -> tuple[Any, Any]:

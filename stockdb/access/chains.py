@@ -25,6 +25,7 @@ __all__ = [
     "ChainFilter",
     "chain_frame",
     "history_note",
+    "inside",
     "of_file_date",
     "one_contract",
     "parse_contract",
@@ -236,11 +237,11 @@ def chain_frame(
         days = pd.DatetimeIndex([pd.Timestamp(day) for day in wanted.expirations])
         keep &= frame["expiration"].isin(days).to_numpy()
     if wanted.dte is not None:
-        keep &= _inside(frame["dte"].to_numpy(), wanted.dte)
+        keep &= inside(frame["dte"].to_numpy(), wanted.dte)
     if wanted.option_type is not None:
         keep &= (frame["type"] == wanted.option_type).to_numpy()
     if wanted.strikes is not None:
-        keep &= _inside(frame["strike"].to_numpy(), wanted.strikes)
+        keep &= inside(frame["strike"].to_numpy(), wanted.strikes)
     if wanted.strike_set is not None:
         keep &= frame["strike"].isin(list(wanted.strike_set)).to_numpy()
     if wanted.moneyness is not None:
@@ -252,7 +253,7 @@ def chain_frame(
                 remedy="Filter by strikes instead of moneyness.",
                 symbol=symbol,
             )
-        keep &= _inside(frame["strike"].to_numpy() / spot, wanted.moneyness)
+        keep &= inside(frame["strike"].to_numpy() / spot, wanted.moneyness)
     if not keep.all():
         frame = frame[keep].reset_index(drop=True)
     return frame, spot
@@ -330,7 +331,8 @@ def implied_spot(frame: pd.DataFrame) -> float | None:
     return float(money["spot"].median())
 
 
-def _inside(values: np.ndarray[Any, np.dtype[Any]], bounds: Bounds) -> np.ndarray[Any, Any]:
+def inside(values: np.ndarray[Any, np.dtype[Any]], bounds: Bounds) -> np.ndarray[Any, Any]:
+    """Mark the values within a range."""
     low, high = bounds
     keep = np.ones(len(values), bool)
     if low is not None:

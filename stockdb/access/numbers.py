@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stockdb.access.access import Access
+from stockdb.access.chains import ChainFilter, inside
 from stockdb.access.market import read_market
 from stockdb.access.provenance import ATTRS
 from stockdb.core.reader import ReadPolicy
@@ -19,7 +20,7 @@ from stockdb.options.forwards import implied_spot
 from stockdb.options.market import DividendSchedule, RateCurve, parse_price, parse_yield
 from stockdb.options.quotes import executable_quotes, file_date
 
-__all__ = ["NumbersRequest", "last_traded", "with_numbers"]
+__all__ = ["NumbersRequest", "last_traded", "long_dated", "with_numbers"]
 
 _APART: Final = 0.03  # a close this far from what parity implies is of another moment or basis
 _UNITS: Final = {
@@ -52,6 +53,29 @@ class NumbersRequest:
             object.__setattr__(self, "rate", RateCurve.of(self.rate))
         if self.dividends is not None:
             object.__setattr__(self, "dividends", DividendSchedule.of(self.dividends))
+
+
+def long_dated(
+    access: Access, chain: pd.DataFrame, request: NumbersRequest, wanted: ChainFilter
+) -> pd.DataFrame:
+    """Add the numbers to those rows of a chain that a filter by days and type keeps.
+
+    Both types are computed with, as together they give the forward.
+    """
+    days = wanted.dte or (None, None)
+    frame = with_numbers(access, chain, request, lambda rows: inside(rows["dte"].to_numpy(), days))
+    if wanted.option_type is not None:
+        frame = frame[frame["type"] == wanted.option_type].reset_index(drop=True)
+    if frame.empty and len(chain):
+        low, high = (end if end is None else f"{end:.0f}" for end in days)
+        held = f"{chain['dte'].min()} to {chain['dte'].max()}"
+        reason = (
+            f"none of {len(chain)} rows is a {wanted.option_type or 'call or put'} with {low} days "
+            f"to expiration or more{'' if high is None else f' and {high} or less'}: the chain "
+            f"has {held}"
+        )
+        frame.attrs = {**frame.attrs, ATTRS: {**frame.attrs[ATTRS], "empty_reason": reason}}
+    return frame
 
 
 def with_numbers(

@@ -80,11 +80,12 @@ class NumberMethods:
             The rows and columns of :meth:`MinIODataIntegration.get_option_chain`, and float64
             columns: spot (dollars), years (ACT/365), rate and q (continuous, a year), forward
             (dollars), moneyness (strike / forward), intrinsic, time_value (dollars a share),
-            spread_pct, iv (at the mid; 1.00 is 100 %) and iv_error (half the spread in vol),
+            spread_pct, iv (at the mid; 1.00 is 100 %), implied_volatility (the same, by its long
+            name) and iv_error (half the spread in vol),
             delta, gamma, theta (dollars a calendar day), vega (dollars a vol point), rho and
             dividend_rho (per 1.00); ``reason`` (str) says why an iv is NaN, ``flags`` (str)
             what speaks against a quote. ``df.attrs['stockdb']['numbers']`` records the spot,
-            its source, and the rates.
+            its source, and the rates; ``empty_reason`` why there is no row.
 
         Raises
         ------
@@ -99,12 +100,13 @@ class NumberMethods:
         exceeds ten cents a point at a stock of 100; see docs/option-accuracy.md.
         """
         from stockdb.access.chains import parse_filter
-        from stockdb.access.numbers import NumbersRequest, with_numbers
+        from stockdb.access.numbers import NumbersRequest, long_dated
         from stockdb.core.reader import ReadPolicy
 
         least = self.config.min_days_to_expiration if min_days is None else min_days
         wanted = parse_filter(dte=(least, max_days), option_type=option_type)
         policy = ReadPolicy(max_age, offline, allow_stale)
+        request = NumbersRequest(spot, rate, dividends, q, policy)
         chain = self._access.chain(
             parse_symbol(symbol),
             None if date is None else parse_date(date),
@@ -112,17 +114,7 @@ class NumberMethods:
             policy,
             verify,
         )
-
-        def long_dated(frame: pd.DataFrame) -> Any:
-            kept = frame["dte"] >= least
-            return kept if max_days is None else kept & (frame["dte"] <= max_days)
-
-        frame = with_numbers(
-            self._access, chain, NumbersRequest(spot, rate, dividends, q, policy), long_dated
-        )
-        if wanted.option_type is None:
-            return frame
-        return frame[frame["type"] == wanted.option_type].reset_index(drop=True)
+        return long_dated(self._access, chain, request, wanted)
 
     def enrich_chain(
         self,

@@ -197,14 +197,16 @@ class PortfolioMethods:
             participation=participation,
         )
 
-    def plot_scenarios(self, portfolio: Portfolio, days: Sequence[int] | None = None) -> Figure:
+    def plot_scenarios(
+        self, portfolio: Portfolio, days: float | Sequence[float] | None = None
+    ) -> Figure:
         """Draw a portfolio's scenarios as heat maps, one for each number of days.
 
         Parameters
         ----------
         portfolio : Portfolio
             Of :meth:`analyze_portfolio`.
-        days : sequence of int, optional
+        days : float or sequence of float, optional
             Of those that were computed; all by default.
 
         Returns

@@ -305,6 +305,13 @@ class StrategyMethods:
         -------
         matplotlib.figure.Figure
             Needs matplotlib; nothing is shown or saved.
+
+        Raises
+        ------
+        DataError
+            Not a row of a search, or one without an option leg.
+        ConfigurationError
+            A spot that is no price.
         """
         from stockdb.options.plots import plot_payoff
 

@@ -5,15 +5,16 @@ Needs matplotlib, of the extra ``plot``.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
-from stockdb.errors import DataError
+from stockdb.arguments import parse_array, parse_number, parse_numbers
+from stockdb.errors import ConfigurationError, DataError
 from stockdb.options._plot_volatility import new_figure
+from stockdb.options.market import parse_price
 from stockdb.options.portfolio import Portfolio
 from stockdb.options.pricing import price
 from stockdb.options.quotes import Floats
@@ -26,7 +27,7 @@ __all__ = ["payoff_curve", "plot_payoff", "plot_scenarios"]
 
 _SHARES: Final = 100.0
 _NODES: Final = 241
-_TITLE: Final = 110  # letters a line
+_TITLE: Final = 92  # letters a line
 _BLUE, _GREY, _GREEN, _RED = "#1f5f9e", "0.45", "#2e8b57", "#b5413c"
 
 
@@ -55,8 +56,14 @@ def payoff_curve(
     -------
     numpy.ndarray
         float64, before fees; NaN where a leg that lives on has no implied volatility.
+
+    Raises
+    ------
+    DataError
+        Not a row of a search.
     """
-    stock = np.asarray(spots, dtype=np.float64)
+    _check(candidate)
+    stock = parse_array("spots", spots)
     total = np.full(stock.shape, -float(candidate["net_debit"]))
     for leg in candidate["legs"]:
         sign = leg["ratio"] * (1.0 if leg["side"] == "buy" else -1.0)
@@ -100,8 +107,13 @@ def plot_payoff(
     Raises
     ------
     DataError
-        The row has no legs.
+        Not a row of a search, or one without an option leg.
+    ConfigurationError
+        A spot or a width that cannot be one.
     """
+    _check(candidate)
+    spot = parse_price("spot", spot)
+    width = parse_number("width", width, above=0.0, most=0.99)
     options = [leg for leg in candidate["legs"] if leg["type"] in ("call", "put")]
     if not options:
         raise DataError("The candidate has no option leg.", remedy="Give a row of a search.")
@@ -141,6 +153,16 @@ def plot_payoff(
     return figure
 
 
+def _check(candidate: Any) -> None:
+    """Tell a row of a search from anything else, a frame of them above all."""
+    row = isinstance(candidate, (Mapping, pd.Series))
+    if not row or not isinstance(candidate.get("legs"), (list, tuple, np.ndarray)):
+        raise DataError(
+            f"{type(candidate).__name__} is no candidate with legs.",
+            remedy="Give one row of a search: frame.iloc[0].",
+        )
+
+
 def _shade(axes: Axes, stock: Floats, gain: Floats) -> None:
     axes.fill_between(stock, gain, 0.0, where=gain > 0.0, color=_GREEN, alpha=0.13, lw=0)
     axes.fill_between(stock, gain, 0.0, where=gain < 0.0, color=_RED, alpha=0.10, lw=0)
@@ -176,20 +198,32 @@ def _title(candidate: Mapping[str, Any] | pd.Series) -> str:
         else:
             what = f"{pd.Timestamp(leg['expiration']):%d %b %Y} {leg['strike']:g} {leg['type']}"
         lines.append(f"{leg['side']} {count}{what} at {leg['fill']:,.2f}")
-    return "\n".join([lines[0], *textwrap.wrap("; ".join(lines[1:]), _TITLE)])
+    return "\n".join(_packed(lines))
+
+
+def _packed(parts: list[str]) -> list[str]:
+    """Put legs side by side while they fit below the first line; none is broken."""
+    lines = [*parts[:1], ""]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}; {part}" if lines[-1] else part
+        if len(longer) <= _TITLE:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
 
 
 def _signed(value: float) -> str:
     return "0" if abs(value) < 0.5 else f"{value:+.0f}"
 
 
-def plot_scenarios(portfolio: Portfolio, days: Sequence[int] | None = None) -> Figure:
+def plot_scenarios(portfolio: Portfolio, days: float | Sequence[float] | None = None) -> Figure:
     """Draw the scenarios of a portfolio as heat maps, one for each number of days.
 
     Parameters
     ----------
     portfolio : Portfolio
-    days : sequence of int, optional
+    days : float or sequence of float, optional
         Of those that were computed; all by default.
 
     Returns
@@ -202,12 +236,21 @@ def plot_scenarios(portfolio: Portfolio, days: Sequence[int] | None = None) -> F
     ------
     DataError
         A number of days that was not computed.
+    ConfigurationError
+        Not a portfolio; no day.
     """
+    if not isinstance(portfolio, Portfolio):
+        raise ConfigurationError(
+            f"{type(portfolio).__name__} is no portfolio.",
+            remedy="Give what analyze_portfolio returns.",
+        )
     table = portfolio.scenarios
     held = list(dict.fromkeys(table.index.get_level_values("days")))
-    chosen = held if days is None else list(days)
+    chosen = held if days is None else list(parse_numbers("days", days))
     if missing := [day for day in chosen if day not in held]:
-        raise DataError(f"The scenarios have no day {missing[0]}.", remedy=f"Computed are {held}.")
+        raise DataError(
+            f"The scenarios have no day {missing[0]:g}.", remedy=f"Computed are {held}."
+        )
     largest = float(np.nanmax(np.abs(table.to_numpy())))
     unit, suffix = (1000.0, "k") if largest >= 20_000.0 else (1.0, "")
     figure = new_figure(1.0 + 0.72 * len(table.columns), 0.9 + 2.3 * len(chosen))
@@ -230,7 +273,7 @@ def plot_scenarios(portfolio: Portfolio, days: Sequence[int] | None = None) -> F
         )
         axes.set_yticks(range(values.shape[0]), [_signed(100 * move) for move in part.index])
         axes.set_ylabel("vol points")
-        axes.set_title("now" if day == 0 else f"after {day} days", fontsize=10, loc="left")
+        axes.set_title("now" if day == 0 else f"after {day:g} days", fontsize=10, loc="left")
         axes.tick_params(length=0)
         for side in axes.spines.values():
             side.set_visible(False)

@@ -5,12 +5,14 @@ Needs matplotlib, of the extra ``plot``.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from stockdb.errors import ConfigurationError
+from stockdb.options.quotes import Floats
 from stockdb.options.surface import Surface
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["new_figure", "plot_smile", "plot_surface", "plot_term_structure"]
 
 _MONEYNESS = (0.6, 1.5)
+_MARGIN = 0.12  # inches
+_SHADES = 4  # between two labelled levels
 
 
 def new_figure(width: float = 9.0, height: float = 5.0) -> Figure:
@@ -31,12 +35,14 @@ def new_figure(width: float = 9.0, height: float = 5.0) -> Figure:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise ConfigurationError(
             "Pictures need matplotlib, which is not installed.",
             remedy="Install it: pip install matplotlib.",
         ) from None
-    return Figure(figsize=(width, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=_MARGIN, h_pad=_MARGIN)
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def plot_smile(surface: Surface, expirations: Any = None) -> Figure:
@@ -45,7 +51,7 @@ def plot_smile(surface: Surface, expirations: Any = None) -> Figure:
     Parameters
     ----------
     surface : Surface
-    expirations : list of date-like, optional
+    expirations : date-like or list of them, optional
         By default up to six, spread over those there are.
 
     Returns
@@ -57,9 +63,11 @@ def plot_smile(surface: Surface, expirations: Any = None) -> Figure:
     ConfigurationError
         There is no smile of an expiration, or matplotlib is not installed.
     """
+    smiles = list(_drawable(surface).smiles)
     figure = new_figure()
     axes = figure.add_subplot()
-    smiles = list(surface.smiles)
+    if isinstance(expirations, (str, dt.date)):
+        expirations = [expirations]
     if expirations is not None:
         smiles = [surface.smile(day) for day in expirations]
     elif len(smiles) > 6:
@@ -98,9 +106,9 @@ def plot_term_structure(surface: Surface) -> Figure:
     ConfigurationError
         matplotlib is not installed.
     """
+    table: pd.DataFrame = _drawable(surface).term_structure()
     figure = new_figure()
     axes = figure.add_subplot()
-    table: pd.DataFrame = surface.term_structure()
     days = table["years"] * 365
     axes.fill_between(
         days, 100 * table["call_25"], 100 * table["put_25"], color="tab:blue", alpha=0.12,
@@ -139,21 +147,22 @@ def plot_surface(surface: Surface) -> Figure:
     ConfigurationError
         There is one expiration only, or matplotlib is not installed.
     """
-    figure = new_figure()
-    axes = figure.add_subplot()
-    days = np.array([smile.years * 365 for smile in surface.smiles])
+    days = np.array([smile.years * 365 for smile in _drawable(surface).smiles])
     if len(days) < 2:
         raise ConfigurationError(
             "A surface needs two expirations.", remedy="Draw the smile with plot_smile."
         )
+    figure = new_figure()
+    axes = figure.add_subplot()
     moneyness = np.linspace(*_MONEYNESS, 121)
     at = np.geomspace(days[0], days[-1], 121)
     vol = 100 * surface.iv(moneyness[None, :], at[:, None])
     low, high = np.nanpercentile(vol, [1, 97])
-    levels = np.linspace(low, high, 21)
+    round_, words = _round_levels(low, high)
+    levels = np.linspace(round_[0], round_[-1], _SHADES * (len(round_) - 1) + 1)
     map_ = axes.contourf(moneyness, at, vol, levels=levels, cmap="viridis", extend="both")
-    lines = axes.contour(moneyness, at, vol, levels=levels[::4], colors="white", linewidths=0.6)
-    axes.clabel(lines, fmt="%.0f", fontsize=8)
+    lines = axes.contour(moneyness, at, vol, levels=round_, colors="white", linewidths=0.6)
+    axes.clabel(lines, fmt=words, fontsize=8)
     axes.set_yscale("log")
     ticks = [tick for tick in (7, 14, 30, 60, 90, 180, 365, 730) if days[0] <= tick <= days[-1]]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
@@ -161,8 +170,32 @@ def plot_surface(surface: Surface) -> Figure:
     axes.set_xlabel("strike / forward")
     axes.set_ylabel("days to expiration (logarithmic)")
     axes.set_title(_title(surface, "surface (blank: no quote reaches there)"))
-    figure.colorbar(map_, ax=axes, label="implied volatility (%)", format="%.0f")
+    scale = figure.colorbar(map_, ax=axes, label="implied volatility (%)")
+    scale.set_ticks(list(round_), labels=list(words.values()))
     return figure
+
+
+def _drawable(surface: Any) -> Surface:
+    if not isinstance(surface, Surface):
+        raise ConfigurationError(
+            f"{type(surface).__name__} is no volatility surface.",
+            remedy="Give what get_vol_surface or vol_surface returns.",
+        )
+    if not surface.smiles:
+        raise ConfigurationError(
+            "The surface has no smile: no expiration has three strikes with a volatility.",
+            remedy="Look at the column reason of get_leaps_chain; without a rate, give rate=.",
+        )
+    return surface
+
+
+def _round_levels(low: float, high: float) -> tuple[Floats, dict[float, str]]:
+    """Levels a round step apart (1, 2 or 5 of a decimal place), and how they are written."""
+    from matplotlib.ticker import MaxNLocator
+
+    levels = np.asarray(MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high))
+    digits = max(0, -int(np.floor(np.log10(levels[1] - levels[0]) + 1e-9)))
+    return levels, {float(level): f"{level:.{digits}f}" for level in levels}
 
 
 def _title(surface: Surface, what: str) -> str:

@@ -33,6 +33,7 @@ COLUMNS: Final = {
     "time_value": "mid - intrinsic, dollars a share",
     "spread_pct": "(ask - bid) / mid",
     "iv": "implied volatility at the mid, a year; 1.00 is 100 %",
+    "implied_volatility": "the same as iv, by the name that calling code expects",
     "iv_error": "half the spread / vega: what the quote leaves open, a year",
     "delta": "per dollar of the stock",
     "gamma": "change of delta per dollar of the stock",
@@ -254,7 +255,7 @@ def _fill_numbers(
     scale = {"theta": 1.0 / _MANY_DAYS, "vega": 0.01}
     for name in ("delta", "gamma", "theta", "vega", "rho", "dividend_rho"):
         columns[name][rows] = numbers.greeks[name] * scale.get(name, 1.0)
-    columns["iv"][rows] = numbers.sigma
+    columns["iv"][rows] = columns["implied_volatility"][rows] = numbers.sigma
     with np.errstate(divide="ignore", invalid="ignore"):
         open_ = (quotes.ask - quotes.bid) / 2.0 / numbers.greeks.vega
     columns["iv_error"][rows] = np.where(np.isfinite(open_), open_, np.nan)

@@ -17,7 +17,9 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr
 
+from stockdb.arguments import parse_array
 from stockdb.errors import ConfigurationError, DataError
+from stockdb.types import parse_date
 
 __all__ = ["Smile", "Surface", "vol_surface"]
 
@@ -29,7 +31,7 @@ _OPEN: Final = 0.05  # vol that a quote may leave open
 _GRID: Final = 801
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Smile:
     """Implied volatility of one expiration over the strikes.
 
@@ -48,6 +50,12 @@ class Smile:
     k: Floats
     iv: Floats
 
+    def __repr__(self) -> str:
+        return (
+            f"<Smile of {self.expiration:%Y-%m-%d}: {len(self.k)} strikes, forward "
+            f"{self.forward:,.2f}, volatility {self.at_moneyness(1.0):.1%} there>"
+        )
+
     def at_moneyness(self, moneyness: Any) -> Any:
         """Volatility at strike / forward: monotone cubic between strikes, NaN beyond them.
 
@@ -59,7 +67,7 @@ class Smile:
         0.25
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            k = np.log(np.asarray(moneyness, dtype=np.float64))
+            k = np.log(parse_array("moneyness", moneyness))
         found = PchipInterpolator(self.k, self.iv, extrapolate=False)(k)
         return float(found) if np.ndim(found) == 0 else found
 
@@ -80,19 +88,27 @@ class Smile:
         vol = PchipInterpolator(self.k, self.iv)(k)
         width = vol * np.sqrt(self.years)
         falls = ndtr(-k / width + width / 2.0)[::-1]  # ascending
-        wanted = np.asarray(delta, dtype=np.float64)
+        wanted = parse_array("delta", delta)
         wanted = np.where(wanted < 0.0, 1.0 + wanted, wanted)
         found = np.interp(wanted, falls, vol[::-1], left=np.nan, right=np.nan)
         return float(found) if np.ndim(found) == 0 else found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Surface:
     """Smiles of one underlying on one day, by ascending expiration."""
 
     symbol: str
     quote_date: pd.Timestamp | None
     smiles: tuple[Smile, ...]
+
+    def __repr__(self) -> str:
+        day = "" if self.quote_date is None else f" on {self.quote_date:%Y-%m-%d}"
+        reach = ""
+        if self.smiles:
+            first, last = self.smiles[0].expiration, self.smiles[-1].expiration
+            reach = f", {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+        return f"<Surface of {self.symbol}{day}: {len(self.smiles)} expirations{reach}>"
 
     def smile(self, expiration: Any) -> Smile:
         """Give the smile of one expiration.
@@ -101,8 +117,10 @@ class Surface:
         ------
         ConfigurationError
             There is none; names those there are.
+        RangeError
+            Not a date.
         """
-        wanted = pd.Timestamp(expiration)
+        wanted = pd.Timestamp(parse_date(expiration, "expiration"))
         for smile in self.smiles:
             if smile.expiration == wanted:
                 return smile
@@ -153,12 +171,24 @@ class Surface:
 
         Between two expirations the total variance is linear in time at the same moneyness;
         before the first and after the last, and beyond the strikes, NaN.
+
+        Raises
+        ------
+        ConfigurationError
+            Not numbers (days are counted: give no date), or shapes that do not broadcast.
         """
-        m, d = np.broadcast_arrays(
-            np.asarray(moneyness, dtype=np.float64), np.asarray(days, dtype=np.float64)
-        )
+        money, day = parse_array("moneyness", moneyness), parse_array("days", days)
+        try:
+            m, d = np.broadcast_arrays(money, day)
+        except ValueError:
+            raise ConfigurationError(
+                f"moneyness and days have the shapes {money.shape} and {day.shape}.",
+                remedy="Give one of each, or arrays that broadcast: moneyness[None, :], "
+                "days[:, None].",
+            ) from None
         years = np.array([smile.years for smile in self.smiles])
         flat = np.array([np.atleast_1d(smile.at_moneyness(m.ravel())) for smile in self.smiles])
+        flat = flat.reshape(len(self.smiles), m.size)
         variance = flat**2 * years[:, None]
         at = d.ravel() / 365.0
         result = np.full(at.shape, np.nan)
@@ -172,16 +202,24 @@ class Surface:
         found = result.reshape(m.shape)
         return float(found) if found.ndim == 0 else found
 
-    def constant_maturity(self, days: Sequence[int] = (30, 60, 90, 180, 365, 730)) -> pd.Series:
+    def constant_maturity(
+        self, days: float | Sequence[float] = (30, 60, 90, 180, 365, 730)
+    ) -> pd.Series:
         """At-the-money volatility at fixed times to expiration.
+
+        Parameters
+        ----------
+        days : float or sequence of float
+            Calendar days to expiration.
 
         Returns
         -------
         pandas.Series
             float64, index ``days``; linear in total variance between expirations, NaN outside.
         """
-        index = pd.Index(list(days), name="days")
-        return pd.Series(np.atleast_1d(self.iv(1.0, list(days))), index, name="atm_iv")
+        wanted = np.atleast_1d(parse_array("days", days))
+        index = pd.Index(np.atleast_1d(np.asarray(days)), name="days")
+        return pd.Series(self.iv(1.0, wanted), index, name="atm_iv")
 
 
 def vol_surface(chain: pd.DataFrame, *, open_vol: float = _OPEN) -> Surface:

@@ -201,3 +201,26 @@ def test_dividends_in_every_documented_form(leaps: LEAPSDataIntegration, form: s
     assert wanted["iv"].notna().any()
     found = leaps.enrich_chain(chain, dividends=DIVIDENDS[form], spot=540.0)
     pd.testing.assert_frame_equal(found, wanted)
+
+
+class TestTheChain:
+    def test_what_calling_code_expects(self, leaps: LEAPSDataIntegration) -> None:
+        names = (
+            "symbol type strike expiration bid ask spread volume open_interest "
+            "implied_volatility delta gamma theta vega"
+        ).split()
+        chain = leaps.get_leaps_chain("MSFT")
+        assert set(names) <= set(chain.columns)
+        pd.testing.assert_series_equal(chain["implied_volatility"], chain["iv"], check_names=False)
+        assert chain["implied_volatility"].notna().any()
+        empty = leaps.get_leaps_chain("MSFT", min_days=10**6)
+        assert empty.empty and set(names) <= set(empty.columns)
+        any_chain = leaps.enrich_chain(leaps.minio.get_option_chain("MSFT", dte=60))
+        assert set(names) <= set(any_chain.columns)
+
+    def test_why_it_is_empty(self, leaps: LEAPSDataIntegration) -> None:
+        rows = len(leaps.minio.get_option_chain("MSFT"))
+        note = leaps.get_leaps_chain("MSFT", min_days=10**6).attrs["stockdb"]
+        assert f"none of {rows} rows" in note["empty_reason"]
+        assert "1000000" in note["empty_reason"]
+        assert leaps.get_leaps_chain("MSFT").attrs["stockdb"]["empty_reason"] is None

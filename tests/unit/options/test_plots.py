@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockdb.errors import DataError
+from stockdb.errors import ConfigurationError, DataError
 from stockdb.options.arbitrage import find_arbitrage, terms_of
 from stockdb.options.book import book_of
 from stockdb.options.calendars import CalendarRules, calendar_spreads
@@ -89,6 +89,48 @@ def test_no_legs_is_an_error() -> None:
         plot_payoff({"legs": [], "net_debit": 0.0, "symbol": "ABC", "quote_date": DAY})
 
 
+@pytest.mark.parametrize("wrong", [None, 5, {}, pd.Series({"legs": 5}), "row"])
+def test_what_is_no_candidate(wrong: object) -> None:
+    with pytest.raises(DataError, match="iloc"):
+        plot_payoff(wrong)
+    with pytest.raises(DataError, match="iloc"):
+        payoff_curve(wrong, [100.0], 0)
+
+
+def test_a_frame_is_no_candidate(book) -> None:
+    frame = volatility_trades(book, np.geomspace(90, 100, 600), VolatilityRules(beats_spread=False))
+    with pytest.raises(DataError, match=r"iloc\[0\]"):
+        plot_payoff(frame)
+    for spot in (-5, 0, np.nan, "x"):
+        with pytest.raises(ConfigurationError, match="spot"):
+            plot_payoff(frame.iloc[0], spot=spot)
+    for width in (-1, 0, 2, "x"):
+        with pytest.raises(ConfigurationError, match="width"):
+            plot_payoff(frame.iloc[0], width=width)
+
+
+@pytest.mark.parametrize(("ratio", "fill", "lines"), [(1, 12.35, 3), (28, 112.35, 3), (1, 7.5, 3)])
+def test_a_long_title_stays_inside(ratio: int, fill: float, lines: int) -> None:
+    legs = [
+        {
+            "contract": "", "side": side, "ratio": ratio, "type": "call", "strike": strike,
+            "expiration": DAY + pd.Timedelta(365, "D"), "dte": 365, "fill": fill,
+        }
+        for side, strike in (("sell", 100), ("sell", 512), ("sell", 537))
+    ]  # fmt: skip
+    row = {"legs": legs, "net_debit": -1.0, "symbol": "MSFT", "quote_date": DAY}
+    figure = plot_payoff({**row, "kind": "butterfly"})
+    figure.canvas.draw()
+    title = figure.axes[0]._left_title.get_window_extent()
+    margin = 0.01 * figure.bbox.width
+    assert title.x1 < figure.bbox.width - margin
+    assert title.y1 < figure.bbox.height - 2.0
+    told = figure.axes[0].get_title(loc="left").split("\n")
+    assert len(told) == lines
+    assert all(line.startswith("sell ") for line in told[1:])  # no leg is broken
+    assert figure.axes[0].get_window_extent().x1 < figure.bbox.width - margin
+
+
 def test_every_scenario_is_written_down() -> None:
     portfolio = analyze(HELD, quote_date=DAY)
     figure = plot_scenarios(portfolio)
@@ -114,3 +156,9 @@ def test_every_scenario_is_written_down() -> None:
         assert low == -high  # nothing made, nothing lost is the middle of the colours
     with pytest.raises(DataError, match="no day 7"):
         plot_scenarios(portfolio, [7])
+    assert len([axes for axes in plot_scenarios(portfolio, 30).axes if axes.images]) == 1
+    for days in ([], "x", [None]):
+        with pytest.raises(ConfigurationError, match="days"):
+            plot_scenarios(portfolio, days)
+    with pytest.raises(ConfigurationError, match="analyze_portfolio"):
+        plot_scenarios(None)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from stockdb.errors import ConfigurationError, DataError
+from stockdb.errors import ConfigurationError, DataError, RangeError
 from stockdb.options import plots
 from stockdb.options.surface import Surface, vol_surface
 
@@ -98,6 +98,72 @@ def test_what_is_refused(chain: pd.DataFrame, surface: Surface) -> None:
         vol_surface(chain.drop(columns="iv"))
     with pytest.raises(DataError, match="more than one quote_date"):
         vol_surface(pd.concat([chain, chain.assign(quote_date=pd.Timestamp("2023-01-02"))]))
+
+
+def test_what_is_no_number_of_days(surface: Surface) -> None:
+    assert surface.constant_maturity(365)[365] == pytest.approx(surface.iv(1.0, 365))
+    for wrong in ("2027-01-15", pd.Timestamp("2027-01-15"), None, [None], {}):
+        with pytest.raises(ConfigurationError, match="days"):
+            surface.iv(1.0, wrong)
+        with pytest.raises(ConfigurationError, match="days"):
+            surface.constant_maturity(wrong)
+    for wrong in ("x", None, [[1.0], [1.0, 2.0]]):
+        with pytest.raises(ConfigurationError, match="moneyness"):
+            surface.iv(wrong, 30)
+        with pytest.raises(ConfigurationError, match="moneyness"):
+            surface.smiles[0].at_moneyness(wrong)
+    with pytest.raises(ConfigurationError, match="delta"):
+        surface.smiles[0].at_delta("x")
+    with pytest.raises(ConfigurationError, match="shapes"):
+        surface.iv([1.0, 1.1], [30, 60, 90])
+    with pytest.raises(RangeError, match="expiration"):
+        surface.smile("soon")
+
+
+def test_a_surface_without_smiles_knows_nothing() -> None:
+    nothing = Surface("XYZ", None, ())
+    assert np.isnan(nothing.iv(1.0, 30))
+    assert nothing.constant_maturity([30, 60]).isna().all()
+    assert nothing.term_structure().empty
+    assert "0 expirations" in repr(nothing)
+    for draw in (plots.plot_smile, plots.plot_term_structure, plots.plot_surface):
+        with pytest.raises(ConfigurationError, match="no smile"):
+            draw(nothing)
+
+
+def test_it_prints_in_a_line(surface: Surface) -> None:
+    text = repr(surface)
+    assert len(text) < 200
+    assert "XYZ" in text and "3 expirations" in text and "2025-01-01" in text
+    assert len(repr(surface.smiles[0])) < 200
+    assert "2023-04-01" in repr(surface.smiles[0])
+
+
+def test_levels_are_round_and_told_apart(surface: Surface) -> None:
+    figure = plots.plot_surface(surface)
+    figure.canvas.draw()
+    axes, scale = figure.axes
+    ticks = scale.get_yticks()
+    words = [text.get_text() for text in scale.get_yticklabels()]
+    assert len(set(words)) == len(words) >= 3
+    assert [float(word) for word in words] == pytest.approx(list(ticks))
+    labels = {text.get_text() for text in axes.texts}
+    assert labels <= set(words)
+    lines = [item for item in axes.collections if getattr(item, "filled", None) is False]
+    assert len(lines) == 1
+    assert set(np.round(lines[0].levels, 9)) <= set(np.round(ticks, 9))
+
+
+@pytest.mark.parametrize("wrong", [None, 5, pd.DataFrame()])
+def test_what_is_no_surface(wrong: object) -> None:
+    for draw in (plots.plot_smile, plots.plot_term_structure, plots.plot_surface):
+        with pytest.raises(ConfigurationError, match="get_vol_surface"):
+            draw(wrong)
+
+
+def test_one_expiration_is_enough(surface: Surface) -> None:
+    one = plots.plot_smile(surface, "2024-01-01").axes[0].get_legend()
+    assert [text.get_text() for text in one.get_texts()] == ["01 Jan 2024 (365 d)"]
 
 
 def test_pictures_are_returned_and_not_shown(surface: Surface) -> None:
