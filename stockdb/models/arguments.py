@@ -71,7 +71,7 @@ def text(value: Any, name: str, remedy: str) -> str:
 
 
 def frame_of(features: Any) -> pd.DataFrame:
-    """Check that a feature frame is one.
+    """Check that a feature frame is one; name its columns by strings where they are not.
 
     Raises
     ------
@@ -89,7 +89,8 @@ def frame_of(features: Any) -> pd.DataFrame:
             f"The feature frame has the column {str(twice)!r} twice.",
             remedy="Rename one, or drop it.",
         )
-    return features
+    names = [str(name) for name in features.columns]
+    return features if names == list(features.columns) else features.set_axis(names, axis=1)
 
 
 def demand_numbers(found: pd.DataFrame, name: str) -> None:

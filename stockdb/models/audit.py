@@ -92,7 +92,8 @@ def audit(
     ``coverage`` is 1 rules it out. Where not all dates are tried, those that are stand after 5,
     10, 20, 50 ... bars (warm-ups that are filled in from behind), in two runs of 12 sessions
     around the end of a month and a year (what happens on certain days), and evenly over the
-    rest. Where the function raises an error, as it may of few bars, the report says so.
+    rest. Where the function raises an error, as it may of few bars, the report says so. One that
+    remembers what it was given in an earlier call cannot be judged by calling it again.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def audit(
     >>> report.ok, report.leaks[0].reach, report.leaks[0].detail
     (False, 26, 'reads 26 bars ahead')
     """
-    _demand_bars(data)
+    data = _bars(data)
     if cuts is not None:
         cuts = whole(cuts, "cuts", 1, "dates")
     seed = whole(seed, "seed", 0, "random orders")
@@ -167,13 +168,17 @@ def audit(
     )
 
 
-def _demand_bars(data: Any) -> None:
+def _bars(data: Any) -> pd.DataFrame:
+    """Check that these are bars; leave out their note, which every step would copy."""
     index = frame_of(data).index
     if not isinstance(index.get_level_values(-1), pd.DatetimeIndex):
         raise DataError(
             f"Bars are indexed by date, not by {index.get_level_values(-1).dtype}.",
             remedy="Give bars as get_historical_data() returns them, or symbols.",
         )
+    found: pd.DataFrame = data.copy(deep=False)
+    found.attrs = {}
+    return found
 
 
 def _columns_of(function: Any, data: pd.DataFrame) -> tuple[Column, ...]:

@@ -125,8 +125,8 @@ def prepare_for_model(
     vocabulary are fitted on the rows at which a training sample ends, and on no other.
     """
     kind = model_kind(model_type)
-    note = dict(frame_of(features).attrs.get("stockdb") or {})
-    features = features.set_axis([str(name) for name in features.columns], axis=1)
+    features = frame_of(features)
+    note = dict(features.attrs.get("stockdb") or {})
     label = text(label, "label", "Name one column, such as 'y_fwd_5'.")
     returns = text(returns, "returns", "Name one column, such as 'ret_1'.")
     if weight is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stockdb.errors import ConfigurationError
+from stockdb.models.arguments import frame_of
 from stockdb.models.kinds import ModelKind
 from stockdb.models.layouts import Gather, Imputer, defined
 from stockdb.models.rows import Array, sort_rows, take_apart
@@ -94,6 +95,7 @@ class Fitted:
                 f"{self.model_type} has no samples to transform.",
                 remedy="Scale its arrays by prepared.scaler.transform().",
             )
+        features = frame_of(features)
         names = parameters["features"]
         missing = [name for name in names if name not in features]
         if missing:

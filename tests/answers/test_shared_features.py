@@ -15,6 +15,7 @@ import pytest
 from stockdb.models import MODEL_TYPES
 from stockdb.settings import Dataset
 from tests.unit.models import checks
+from tests.unit.models.test_audit import LEAKS_IN_FEW_ROWS
 
 pytestmark = pytest.mark.shared_data
 NAMES = ["AAPL", "KO", "META", "SPY", "TSLA"]  # META and TSLA were listed later, KO is cut
@@ -154,6 +155,15 @@ def test_the_audit_of_real_bars(adjusted: Any) -> None:
         change = frame["close"].pct_change()
         return pd.DataFrame({"fast": change.rolling(5).mean(), "calm": change.rolling(60).std()})
 
-    assert adjusted.audit(momentum, "AAPL", warmup=60).ok
-    assert adjusted.audit(momentum, ["KO", "SPY"], by_symbol=True).ok
-    assert not adjusted.audit(momentum, ["KO", "SPY"]).ok  # rolls over from one to the other
+    assert adjusted.audit(momentum, "AAPL", warmup=60, cuts=60).ok
+    assert adjusted.audit(momentum, ["KO", "SPY"], by_symbol=True, cuts=60).ok
+    assert not adjusted.audit(
+        momentum, ["KO", "SPY"], cuts=60
+    ).ok  # rolls over from one to the other
+
+
+@pytest.mark.parametrize("leaking", LEAKS_IN_FEW_ROWS, ids=lambda leaking: leaking.__name__)
+def test_the_audit_finds_leaks_in_few_rows(adjusted: Any, leaking: Any) -> None:
+    for name in ("AAPL", "KO", "SPY"):
+        report = adjusted.audit(leaking, name)
+        assert {"prefix", "perturb"} <= {leak.test for leak in report.leaks}, name

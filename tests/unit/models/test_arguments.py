@@ -140,6 +140,22 @@ def test_features_are_a_frame(features: Any) -> None:
         prepared(features)
 
 
+@pytest.mark.parametrize("features", [None, np.zeros((3, 3)), "AAPL"])
+def test_what_is_transformed_is_a_frame(frame: pd.DataFrame, features: Any) -> None:
+    with pytest.raises(DataError, match="get_feature_matrix"):
+        prepared(frame).transform(features)
+
+
+def test_columns_may_be_named_by_numbers(frame: pd.DataFrame) -> None:
+    labels = frame[["y_fwd_5"]]
+    numbered = frame[["rsi_14", "natr_14"]].set_axis([0, 1], axis=1).join(labels)
+    found = prepared(numbered, "xgboost")
+    assert found.feature_names == ("0", "1") and list(numbered.columns) == [0, 1, "y_fwd_5"]
+    np.testing.assert_array_equal(
+        found.transform(numbered).X[:, 0], frame["rsi_14"].to_numpy(np.float32)
+    )
+
+
 def test_a_column_that_is_there_twice(frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="'rsi_14' twice"):
         prepared(pd.concat([frame, frame[["rsi_14"]]], axis=1))

@@ -207,14 +207,20 @@ def ends_of_months(frame: pd.DataFrame) -> pd.Series:
     return change.where(~last, change.shift(-1))
 
 
+REACH = {
+    wednesdays: 1,
+    filled_warm_up: 199,
+    mean_of_the_beginning: 499,
+    one_month: 1,
+    ends_of_months: 1,
+}
+LEAKS_IN_FEW_ROWS = list(REACH)
+
+
 class TestLeaksInFewRows:
     """Five dates, spread over the end, see none of these."""
 
-    @pytest.mark.parametrize(
-        ("leaking", "reach"),
-        [(wednesdays, 1), (filled_warm_up, 199), (mean_of_the_beginning, 499), (one_month, 1),
-         (ends_of_months, 1)],
-    )  # fmt: skip
+    @pytest.mark.parametrize(("leaking", "reach"), REACH.items())
     def test_are_found_and_measured(self, leaking: Any, reach: int) -> None:
         report = audit_all(leaking, FIFTEEN_YEARS)
         assert not report.ok
