@@ -118,6 +118,10 @@ def align_labels(
         weight = "weight"
     ones = np.broadcast_to(np.float32(1.0), len(frame))  # takes no memory
     weights = ones if weight is None else _column(frame, weight, "weights")
+    if (weights < 0.0).any():
+        raise DataError(
+            f"{weight} holds negative weights.", remedy="A sample counts 0 or more.", column=weight
+        )
     if label == _BARRIER and horizon is None:
         return Labels(y, weights, _reach_of_t1(frame, rows), length)
     reach = _reach_of_bars(rows, ahead)

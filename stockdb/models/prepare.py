@@ -69,7 +69,8 @@ def prepare_for_model(
         For a label of your own: bars from a row to the last bar that the label reads. Of a
         label whose reach is known it may only say more.
     weight : str, optional
-        Column of the sample weights; ``weight`` for the label ``y_tb``, otherwise 1.
+        Column of the sample weights, which does not enter X; ``weight`` for the label ``y_tb``,
+        otherwise 1. None is negative.
     returns : str
         Column of one-session returns, for arima_garch and rl.
     calendar : str or None
@@ -139,7 +140,7 @@ def prepare_for_model(
         calendar = note.get("calendar", "XNYS")
     supervised = kind.layout in {"window", "table"}
     frame = sort_rows(features)
-    names = feature_columns(frame.columns, label if supervised else None)
+    names = feature_columns(frame.columns, *((label, weight) if supervised else ()))
     if kind.layout == "series":
         names = [returns]
     _demand(frame, names if supervised else [*names, returns], returns)

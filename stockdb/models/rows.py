@@ -58,12 +58,15 @@ class Rows:
         )
 
 
-def feature_columns(columns: pd.Index[Any], label: str | None) -> list[str]:
-    """Names of the columns that may enter X: no label, no label interval, no weight."""
+def feature_columns(columns: pd.Index[Any], *kept_out: str | None) -> list[str]:
+    """Names of the columns that may enter X: no label, no label interval, no weight.
+
+    ``kept_out`` are those that the caller named as label or weight.
+    """
     return [
         name
         for name in map(str, columns)
-        if not name.startswith("y_") and name not in LABEL_COLUMNS and name != label
+        if not name.startswith("y_") and name not in LABEL_COLUMNS and name not in kept_out
     ]
 
 

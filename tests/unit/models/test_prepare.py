@@ -270,6 +270,14 @@ class TestAlignment:
         own = prepared(frame, "xgboost", weight="natr_14")
         assert own.train.weight.std() > 0
 
+    @supervised
+    def test_weights_that_were_named_do_not_enter_x(self, frame: pd.DataFrame, model: str) -> None:
+        future = frame["y_fwd_5"].abs().fillna(0.0)  # as a uniqueness, it looks ahead
+        found = prepared(frame.assign(w=future), model, weight="w")
+        assert found.feature_names == prepared(frame, model).feature_names
+        with pytest.raises(DataError, match="negative"):
+            prepared(frame.assign(w=-1.0), model, weight="w")
+
 
 class TestMissing:
     @windows
