@@ -119,12 +119,15 @@ class LiveMethods:
             asynchronous context manager. Each state of an object that is seen is told once,
             in order; states that follow faster than they can be read are told as one. While
             the server cannot be reached one update of the kind ``stale`` says so, and one of
-            the kind ``recovered`` when it can. The cache holds what was told.
+            the kind ``recovered`` when it can. A file that cannot be read is one update of the
+            kind ``error``, also from the start and without ``initial``. The cache holds what
+            was told.
 
         Raises
         ------
-        SymbolNotFoundError
-            When iteration begins: the bucket does not hold a symbol.
+        SymbolNotFoundError, ConfigurationError, AccessDeniedError, NotFoundError ...
+            When iteration begins, what no waiting mends: the bucket is not there or does not
+            hold a symbol or interval, or the credentials are refused.
 
         Examples
         --------

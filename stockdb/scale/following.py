@@ -14,7 +14,7 @@ from typing import Final
 from stockdb.errors import StockDBError
 from stockdb.scale.background import Background
 from stockdb.scale.listener import Listener
-from stockdb.scale.updates import DOWN, Subject, Update, now
+from stockdb.scale.updates import DOWN, HOPELESS, Subject, Update, now
 
 __all__ = ["Following"]
 
@@ -47,6 +47,8 @@ class Following:
     ) -> None:
         self._background, self._listener = background, listener
         self._subjects = list(subjects)
+        #: Those that could be told something of, if only that they cannot be read.
+        self._begun: set[Subject] = set()
         self._poll, self._initial = poll_seconds, initial
         self._ready: deque[Update] = deque()
         self._arrived, self._taken = asyncio.Event(), asyncio.Event()
@@ -62,7 +64,7 @@ class Following:
         Raises
         ------
         StockDBError
-            What made the first look fail.
+            What makes a subject hopeless from its beginning.
         """
         if self._task is None and not self._ended:
             self._loop = asyncio.get_running_loop()
@@ -109,7 +111,7 @@ class Following:
             # Listening begins before the first look, and its own begin is a reason to look
             # again: nothing falls between the two.
             self._listener.start(asyncio.get_running_loop())
-            await self._look(self._subjects, first=True)
+            await self._look(self._subjects)
             while True:
                 relaxed = self._listener.reliable and not self._stale
                 hints = await self._listener.hints(self._poll * (_RELAXED if relaxed else 1))
@@ -120,24 +122,25 @@ class Following:
         finally:
             self._listener.end()  # also when the loop ends before anybody has closed us
 
-    async def _look(self, subjects: Sequence[Subject], first: bool = False) -> None:
-        looks = (self._background.run(subject.look, first) for subject in subjects)
+    async def _look(self, subjects: Sequence[Subject]) -> None:
+        looks = (self._background.run(s.look, s not in self._begun) for s in subjects)
+        outcomes = await asyncio.gather(*looks, return_exceptions=True)
         updates: list[Update] = []
         down: StockDBError | None = None
-        for outcome in await asyncio.gather(*looks, return_exceptions=True):
-            if isinstance(outcome, DOWN):
+        for subject, outcome in zip(subjects, outcomes, strict=True):
+            begins = subject not in self._begun
+            if isinstance(outcome, DOWN) and not (begins and isinstance(outcome, HOPELESS)):
                 down = outcome
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
-                updates += outcome
-        if first and down is not None:
-            raise down  # there is nothing yet that could be stale
+                self._begun.add(subject)
+                silent = begins and not self._initial  # but not of what cannot be watched
+                updates += [u for u in outcome if not silent or u.kind == "error"]
         if down is None and self._stale:
             await self._tell(Update("recovered", None, now()))
-        if not first or self._initial:
-            for update in updates:
-                await self._tell(update)
+        for update in updates:
+            await self._tell(update)
         if down is not None and not self._stale:
             await self._tell(Update("stale", None, now(), reason=down.message))
         self._stale = down is not None

@@ -12,7 +12,7 @@ from stockdb.access import Access, HistoryRequest
 from stockdb.core.catalog import spellings, template
 from stockdb.core.freshness import ReadPolicy
 from stockdb.errors import NotFoundError, ObjectChangedError, StockDBError
-from stockdb.scale.updates import DOWN, Update, now
+from stockdb.scale.updates import DOWN, HOPELESS, Update, now
 
 __all__ = ["OptionFiles", "SymbolBars", "difference"]
 
@@ -50,7 +50,7 @@ class SymbolBars:
 
         Raises
         ------
-        SymbolNotFoundError
+        SymbolNotFoundError, ConfigurationError, AccessDeniedError ...
             With ``first`` only.
         UnavailableError, DeadlineError
             Nothing can be said.
@@ -58,8 +58,6 @@ class SymbolBars:
         symbol = self._symbol
         try:
             rows = self._access.history(symbol, self._request)
-        except DOWN:
-            raise
         except ObjectChangedError:  # its writer is at work: the next look will find it done
             return []
         except NotFoundError:
@@ -71,6 +69,7 @@ class SymbolBars:
             index = pd.DatetimeIndex(gone.index)
             return [Update("removed", symbol, now(), removed=index, new=gone.iloc[:0])]
         except StockDBError as error:
+            _raise_what_is_no_news(error, first)
             if error.message == self._problem:
                 return []
             self._problem = error.message
@@ -91,10 +90,12 @@ class OptionFiles:
     Parameters
     ----------
     access : Access
+    initial : bool
+        Tell also the files that are there when they can first be listed after an error.
     """
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, initial: bool) -> None:
+        self._access, self._initial = access, initial
         self._templates = {
             name: template(dataset)
             for name, dataset in access.settings.datasets.items()
@@ -102,19 +103,37 @@ class OptionFiles:
         }
         prefixes = [known.prefix for known in self._templates.values()]
         self.prefix = os.path.commonprefix(prefixes)
-        self._held: dict[str, str | None] = {}
+        self._held: dict[str, str | None] | None = None
+        self._problem = ""
 
     def concerns(self, key: str) -> bool:
         """Whether the key is that of an options file."""
         return self._date(key) is not None
 
     def look(self, first: bool) -> list[Update]:
-        """List the files and tell which are new, were replaced or are gone."""
+        """List the files and tell which are new, were replaced or are gone.
+
+        Raises
+        ------
+        NotFoundError, ConfigurationError, AccessDeniedError ...
+            With ``first`` only.
+        UnavailableError, DeadlineError
+            Nothing can be said.
+        """
         found: dict[str, str | None] = {}
-        for name in self._templates:
-            for info in self._access.reader.discovery.objects(name, ReadPolicy(0.0)):
-                found[info.key] = info.etag
-        before, self._held = self._held, found
+        try:
+            for name in self._templates:
+                for info in self._access.reader.discovery.objects(name, ReadPolicy(0.0)):
+                    found[info.key] = info.etag
+        except StockDBError as error:
+            _raise_what_is_no_news(error, first)
+            if error.message == self._problem:
+                return []
+            self._problem = error.message
+            return [Update("error", None, now(), reason=error.message)]
+        healed, self._problem = bool(self._problem), ""
+        unknown = found if healed and not self._initial else {}  # perhaps there before
+        before, self._held = (unknown if self._held is None else self._held), found
         changed = [key for key, etag in found.items() if before.get(key, "") != etag]
         updates = [
             Update("day", None, now(), etag=found[key], date=self._date(key), key=key)
@@ -122,11 +141,17 @@ class OptionFiles:
         ]
         gone = [key for key in before if key not in found]
         updates += [Update("removed", None, now(), date=self._date(key), key=key) for key in gone]
-        return sorted(updates, key=lambda update: str(update.date))
+        updates.sort(key=lambda update: str(update.date))
+        return [Update("recovered", None, now()), *updates] if healed else updates
 
     def _date(self, key: str) -> dt.date | None:
         dates = (known.date_of(key) for known in self._templates.values())
         return next(filter(None, dates), None)
+
+
+def _raise_what_is_no_news(error: StockDBError, first: bool) -> None:
+    if isinstance(error, DOWN) or (first and isinstance(error, HOPELESS)):
+        raise error
 
 
 def difference(

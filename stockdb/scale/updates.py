@@ -8,12 +8,24 @@ from typing import Final, Literal, Protocol
 
 import pandas as pd
 
-from stockdb.errors import DeadlineError, UnavailableError
+from stockdb.errors import (
+    AccessDeniedError,
+    ClockSkewError,
+    ConfigurationError,
+    CredentialsExpiredError,
+    DeadlineError,
+    NotFoundError,
+    UnavailableError,
+)
 
-__all__ = ["DOWN", "Subject", "Update", "now"]
+__all__ = ["DOWN", "HOPELESS", "Subject", "Update", "now"]
 
 #: The server cannot be reached: nothing can be said about any object.
 DOWN: Final = (UnavailableError, DeadlineError)
+#: What waiting does not mend: where a watch begins with it, there is nothing to wait for.
+HOPELESS: Final = (
+    ConfigurationError, AccessDeniedError, CredentialsExpiredError, ClockSkewError, NotFoundError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,11 +36,12 @@ class Update:
     ----------
     kind : str
         ``rows`` (an object has other rows than before), ``removed`` (it is gone), ``error``
-        (it is there and cannot be read: ``reason``), ``stale`` (the server cannot be reached;
-        what was told may be out of date), ``recovered`` (it can again), ``day`` (an options
-        file is new or was replaced).
+        (it is there and cannot be read, or the options files cannot be listed: ``reason``),
+        ``stale`` (the server cannot be reached; what was told may be out of date),
+        ``recovered`` (it can again, or they can), ``day`` (an options file is new or was
+        replaced).
     symbol : str or None
-        None for ``stale``, ``recovered`` and ``day``.
+        None for ``stale``, ``recovered`` and all that concerns options files.
     at : pandas.Timestamp
         When it was noticed, UTC.
     new, changed : pandas.DataFrame
@@ -57,9 +70,9 @@ class Update:
     reason: str = ""
 
     def __repr__(self) -> str:
-        what = self.symbol or self.date or self.reason
+        what = f"{self.kind} {self.symbol or self.date or ''}".rstrip()
         rows = f"{len(self.new)} new, {len(self.changed)} changed, {len(self.removed)} removed"
-        return f"<Update {self.kind} {what}: {rows}, {self.at:%Y-%m-%d %H:%M:%S} UTC>"
+        return f"<Update {what}: {self.reason or rows}, {self.at:%Y-%m-%d %H:%M:%S} UTC>"
 
 
 class Subject(Protocol):
@@ -68,7 +81,14 @@ class Subject(Protocol):
     prefix: str
 
     def look(self, first: bool) -> list[Update]:
-        """Read anew, in a thread; raises one of :data:`DOWN` where nothing can be said."""
+        """Read anew, in a thread.
+
+        Raises
+        ------
+        StockDBError
+            One of :data:`DOWN` where nothing can be said; with ``first``, before anything
+            could be said, also one of :data:`HOPELESS`.
+        """
 
     def concerns(self, key: str) -> bool:
         """Whether a notification about this key is a reason to look."""

@@ -76,7 +76,7 @@ def watch(
                 "The options files of a day hold every symbol.",
                 remedy="Use watch(interval='options') and get_option_chain(symbol, update.date).",
             )
-        subjects.append(OptionFiles(access))
+        subjects.append(OptionFiles(access, initial))
     elif symbols is None:
         raise ConfigurationError("watch() needs symbols.", remedy="watch(['AAPL', 'MSFT']).")
     else:

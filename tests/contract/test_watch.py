@@ -55,6 +55,10 @@ async def following(updates: Any) -> None:
     await asyncio.sleep(0.2)  # the look that its beginning asks for
 
 
+def put_day(s3: Minio, bucket: str, day: str, data: bytes) -> None:
+    s3.put_object(bucket, f"options-complete/{day}options.csv", io.BytesIO(data), len(data))
+
+
 async def take(updates: Any, seconds: float = 5.0) -> Any:
     return await asyncio.wait_for(anext(updates), seconds)
 
@@ -125,9 +129,7 @@ class TestTold:
 
     def test_days_of_options(self, minio: MinIODataIntegration, writer: Writer, s3: Minio) -> None:
         def put(day: str, data: bytes) -> str:
-            s3.put_object(
-                writer._bucket, f"options-complete/{day}options.csv", io.BytesIO(data), len(data)
-            )
+            put_day(s3, writer._bucket, day, data)
             return hashlib.md5(data).hexdigest()
 
         async def run() -> None:
