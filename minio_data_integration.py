@@ -25,6 +25,7 @@ from stockdb.types import (
     Adjustment,
     DateLike,
     OutputFormat,
+    parse_path,
     parse_symbol,
 )
 
@@ -460,8 +461,10 @@ allow_stale, splits, dividends, dataset, start, end
         ------
         NotFoundError
             No such object, or no such folder.
+        DataError
+            What cannot be a key or a path.
         """
-        return self._access.download(key, Path(path))
+        return self._access.download(key, parse_path(path, "path"))
 
     def _bulk(self, symbols: object, request: HistoryRequest, **options: Any) -> BulkResult:
         from stockdb.scale import bulk

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -23,9 +25,11 @@ __all__ = [
     "parse_age",
     "parse_date",
     "parse_interval",
+    "parse_path",
     "parse_range",
     "parse_symbol",
     "parse_symbols",
+    "parse_workers",
 ]
 
 DateLike = str | dt.date | dt.datetime | pd.Timestamp | np.datetime64
@@ -223,6 +227,40 @@ def parse_age(value: object, what: str, *, seconds: float = 1.0) -> float | None
             f"{what} {value!r} is not an age.", remedy="Give a number of 0 or more, or None."
         )
     return float(value) * seconds  # type: ignore[arg-type]
+
+
+def parse_workers(value: object) -> int | None:
+    """Check a ``max_workers=``: a whole number of 1 or more, or None.
+
+    Raises
+    ------
+    ConfigurationError
+        Anything else.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(
+            f"max_workers must be at least 1, not {value!r}.",
+            remedy="Give a whole number, or None for that of PERFORMANCE_CONFIG.",
+        )
+    return int(value)
+
+
+def parse_path(value: object, what: str) -> Path:
+    """Check the path of a file or folder.
+
+    Raises
+    ------
+    DataError
+        Neither text nor a path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise DataError(
+            f"{what} is no path, but {type(value).__name__}.",
+            remedy="Give a string or a pathlib.Path.",
+        )
+    return Path(os.fsdecode(value))
 
 
 def _timestamp(value: DateLike, what: str) -> tuple[pd.Timestamp, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,17 +136,16 @@ class Access:
         NotFoundError
             No dataset of that name is configured.
         """
-        if not isinstance(preprocess, bool | str):
-            preprocess = tuple(preprocess)
-        if not isinstance(preprocess, bool):
-            indicators(preprocess)
+        columns = preprocess if isinstance(preprocess, bool | str) else _each(preprocess)
+        if not isinstance(columns, bool):
+            indicators(columns)
         chosen_datasets(self.settings.datasets, dataset)
         return HistoryRequest(
             parse_range(_either(start, aliases[0], "start"), _either(end, aliases[1], "end")),
             parse_interval(interval),
             parse_adjustment(adjust),
             validate,
-            preprocess,
+            columns,
             ReadPolicy(max_age, offline, allow_stale),
             EventTables(splits, dividends),
             dataset,
@@ -241,6 +240,11 @@ class Access:
         """Let go of connections."""
         self.chains.twins.close()
         self.store.close()
+
+
+def _each(items: object) -> tuple[Any, ...]:
+    """Make a tuple of a list; what is none stays one thing, to be refused as what it is."""
+    return tuple(items) if isinstance(items, Iterable) else (items,)
 
 
 def _either(date: DateLike | None, alias: DateLike | None, name: str) -> DateLike | None:

@@ -82,7 +82,8 @@ def compact_options(
 
 def download(store: ObjectStore, key: str, path: Path) -> Path:
     """Copy an object to a file; see ``MinIODataIntegration.download_file``."""
-    if not key or "\0" in key or key.startswith("/") or ".." in key.split("/"):
+    text = key if isinstance(key, str) else ""
+    if not text or "\0" in text or text.startswith("/") or ".." in text.split("/"):
         raise DataError(f"{key!r} is not an object key.", remedy="Use one of list_files().")
     path = path.expanduser()
     if path.is_dir():

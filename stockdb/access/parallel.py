@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stockdb.access.access import Access
 from stockdb.errors import StockDBError, UnavailableError
+from stockdb.types import parse_workers
 
 if TYPE_CHECKING:
     from joblib import Parallel
@@ -46,12 +47,15 @@ def each(
 
     Raises
     ------
+    ConfigurationError
+        ``max_workers`` is no number of workers.
     UnavailableError
         Worker processes die again and again. One that dies costs time only: what it had not
         given back is done again.
     """
     from concurrent.futures.process import BrokenProcessPool
 
+    max_workers = parse_workers(max_workers)
     rest, losses = list(items), 0
     while rest:
         done = 0

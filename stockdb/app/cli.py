@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
+import os
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -27,12 +29,17 @@ __all__ = ["app", "main"]
 
 #: What a shell expects of a program that Ctrl-C (signal 2) has ended.
 _INTERRUPTED: Final = 130
+#: And of one that a closed pipe (signal 13) has ended.
+_UNREAD: Final = 141
+#: A disk that is full, a quota, a file too large, a device that fails.
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 app = typer.Typer(
     help="Market data out of a MinIO bucket: look at it, check it, put your own files into it.",
     epilog=(
         "Begin with `demo`, which needs no server; then set MINIO_ENDPOINT, MINIO_ACCESS_KEY and "
         "MINIO_SECRET_KEY (in the environment, `.env` or `minio_config.py`) and ask `doctor`.\n\n"
-        "Exit status: 0 all well, 1 an error or a finding, 2 a wrong argument, 130 interrupted. "
+        "Exit status: 0 all well, 1 an error or a finding, 2 a wrong argument, 130 interrupted, "
+        "141 where nobody read on (`| head`). "
         "Results go to stdout, all else to stderr."
     ),
     no_args_is_help=True,
@@ -54,9 +61,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without the letter shows its number
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-        sys.stdout.flush()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # now: at the interpreter's end nobody can say what went wrong
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer and Rich make 1 of it
+            _end_unread()
         if end.code == _INTERRUPTED:
             print("Interrupted: what was begun is undone, what was done stays.", file=sys.stderr)
         raise
@@ -64,9 +75,25 @@ def main() -> None:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
         print(f"  -> {error.remedy}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:  # `| head` has seen enough
-        sys.stderr.close()
-        sys.exit(141)
+    except BrokenPipeError:
+        _end_unread()
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _drop_output()
+        print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _end_unread() -> NoReturn:
+    """End as a shell expects it of a program whose reader (`| head`) has seen enough."""
+    _drop_output()
+    sys.exit(_UNREAD)
+
+
+def _drop_output() -> None:
+    """Let what is left in stdout's buffer go nowhere, or the interpreter's end would fail of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
@@ -84,7 +111,7 @@ def options(
 
 @app.command()
 def demo(
-    seed: Annotated[int, typer.Option(help="Of the simulated bucket.")] = 20240131,
+    seed: Annotated[int, typer.Option(help="Of the simulated bucket.", min=0)] = 20240131,
     keep: Annotated[
         bool,
         typer.Option(
@@ -121,15 +148,20 @@ def doctor(json_output: Json = False) -> None:
             print(f"             and {files['env_file']}")
     with MinIODataIntegration(settings) as minio:
         report = minio.check_connection()
+        kept = minio.get_cache_stats()
         folders = {
             "log_file": str(minio.log_file) if minio.log_file else None,
-            "cache_dir": minio.get_cache_stats()["directory"] or None,
+            "cache_dir": kept["directory"] or None,
+            "cache_problem": kept["problem"] or None,
         }
     if json_output:
         print(json.dumps({**report.to_dict(), **files, **folders}, indent=2))
     else:
         print(f"  log            {folders['log_file'] or 'nowhere: the folder cannot be written'}")
         print(f"  cache          {folders['cache_dir'] or 'off'}")
+        if folders["cache_problem"]:
+            print(f"                 cannot be used ({folders['cache_problem']}): nothing is kept;")
+            print("                 set MINIO_CACHE_DIR to a folder that can be written")
         print(report)
     if not report.ok:
         raise typer.Exit(1)
@@ -210,10 +242,10 @@ def ingest(
 
 def _print_file(file: Ingested) -> None:
     text = f"{file.state:<10}  {file.rows:>9,} rows  {file.key or file.path}"
-    if file.warnings:
-        text += f"  ({file.warnings} warnings)"
     if file.reason:
         text += f"\n  {file.path}: {file.reason}\n  -> {file.remedy}"
+    for finding in filter(None, file.findings.split("; ")):
+        text += f"\n  {finding}"
     print(text, flush=True)
 
 

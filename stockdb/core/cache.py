@@ -349,6 +349,7 @@ class DiskCache:
             **counts,
             "hit_ratio": served / asked if asked else 0.0,
             "directory": str(self.directory),
+            "problem": self._files.trouble(),
         }
 
     def check(self) -> list[Problem]:
@@ -410,6 +411,7 @@ class NoCache:
             **counts,
             "hit_ratio": 0.0,
             "directory": "",
+            "problem": "",
         }
 
     def check(self) -> list[Problem]:

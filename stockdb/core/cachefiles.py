@@ -76,6 +76,19 @@ class CacheFiles:
                     remedy="Set MINIO_CACHE_DIR (or cache_dir) to a directory of your own.",
                 )
 
+    def trouble(self) -> str:
+        """Say why nothing can be kept here; empty where it can."""
+        try:
+            self.prepare()
+            draft = self.temporary / f"{os.getpid()}-{secrets.token_hex(8)}"
+            draft.touch(mode=0o600, exist_ok=False)
+            draft.unlink()
+        except ConfigurationError as error:
+            return error.message
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
     def path(self, name: str) -> Path:
         """Return where the entry of this name is."""
         return self.entries_folder / name[:1] / f"{name}{SUFFIX}"

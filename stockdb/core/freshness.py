@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from stockdb.types import parse_age
+
 __all__ = ["Freshness", "ReadPolicy", "Verdict", "decide"]
 
 
@@ -47,11 +49,19 @@ class ReadPolicy:
     max_age : float or None
         Seconds since the server confirmed them; None leaves it to the dataset's TTL.
     offline, allow_stale : bool
+
+    Raises
+    ------
+    ConfigurationError
+        ``max_age`` is no age.
     """
 
     max_age: float | None = None
     offline: bool = False
     allow_stale: bool = False
+
+    def __post_init__(self) -> None:
+        parse_age(self.max_age, "max_age")
 
 
 def decide(validated: float | None, now: float, wanted: Freshness) -> Verdict:

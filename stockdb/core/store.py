@@ -470,7 +470,8 @@ class ObjectStore:
     def _translate(
         self, failure: Answer | Exception, key: str | None, timed_out: bool = False
     ) -> StockDBError | NotModified:
-        return translate(failure, **self._place(key), timed_out=timed_out)
+        anonymous = self._connection.access_key is None
+        return translate(failure, **self._place(key), timed_out=timed_out, anonymous=anonymous)
 
 
 def _parse_page(response: BaseHTTPResponse, bucket: str) -> tuple[list[Object], bool, str | None]:

@@ -140,6 +140,12 @@ def extent(status: int, headers: Mapping[str, str]) -> tuple[int, int, int] | No
     return (0, int(whole[1]), int(whole[1])) if whole else None
 
 
+_NO_CREDENTIALS: Final = (
+    "No credentials are set, and the bucket is not public: set MINIO_ACCESS_KEY and "
+    "MINIO_SECRET_KEY (environment, `.env` or minio_config.py)."
+)
+
+
 def translate(
     failure: Answer | Exception,
     *,
@@ -147,6 +153,7 @@ def translate(
     bucket: str,
     key: str | None,
     timed_out: bool = False,
+    anonymous: bool = False,
 ) -> StockDBError | NotModified:
     """Turn a foreign exception into one of ours.
 
@@ -161,6 +168,8 @@ def translate(
         Object the request was about.
     timed_out : bool
         Whether the call's deadline had passed; then whatever broke, broke by it.
+    anonymous : bool
+        Whether no credentials are set: a refusal has that reason.
 
     Returns
     -------
@@ -172,7 +181,10 @@ def translate(
     if timed_out:
         return DeadlineError(f"{endpoint} did not deliver {place} in time.", **values)
     if isinstance(failure, Answer):
-        return _s3(failure, place, values) if failure.code else _status(failure, place, values)
+        found = _s3(failure, place, values) if failure.code else _status(failure, place, values)
+        if anonymous and isinstance(found, AccessDeniedError):
+            return AccessDeniedError(found.message, remedy=_NO_CREDENTIALS, **found.values)
+        return found
     # The client's name checks raise a bare ValueError; parsing a listing raises subclasses.
     if type(failure) is ValueError:
         return ConfigurationError(f"The MinIO client refuses {place}: {failure}.", **values)

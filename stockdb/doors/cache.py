@@ -26,7 +26,8 @@ class CacheMethods:
         dict
             entries, bytes, max_bytes, hits, misses, revalidations, replaced, stale_serves,
             evictions, healed (damaged entries), write_errors, bytes_saved, requests_saved,
-            bytes_fetched, requests, hit_ratio, directory.
+            bytes_fetched, requests, hit_ratio, directory, problem (why nothing can be kept there;
+            else empty).
         """
         return self._access.cache.statistics()
 

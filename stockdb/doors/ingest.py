@@ -74,7 +74,8 @@ class IngestMethods:
         pandas.DataFrame
             One row a file: path, dataset, symbol, key, state (``to write``, ``to replace``,
             ``written``, ``replaced``, ``current``, ``conflict``, ``invalid`` or ``failed``),
-            rows, bytes, warnings (findings of the rules), reason, remedy.
+            rows, bytes, warnings (findings of the rules that do not keep it out), findings (text:
+            each rule, how many rows, the first of them), reason, remedy.
             ``attrs['stockdb']['conditional_writes']`` says whether the server heeds
             conditions, None where nothing had to be written: where it does not, what is there
             is looked at before and after instead, and two writers at the same instant can
@@ -85,7 +86,10 @@ class IngestMethods:
         NotFoundError
             No such file or folder.
         ConfigurationError
-            A dataset that is none, or that nothing is written into.
+            A dataset that is none, or that nothing is written into; ``on_file`` or
+            ``max_workers`` that are none.
+        DataError
+            ``path`` is none.
         UnavailableError, AccessDeniedError ...
             The bucket cannot even be listed; later failures are those of their files.
 

@@ -125,7 +125,7 @@ def indicator(name: str) -> Column:
         near = difflib.get_close_matches(name, CATALOGUE, 3)
         raise ConfigurationError(
             f"There is no indicator {name!r}.",
-            remedy=f"Did you mean {', '.join(near)}?" if near else "catalogue() lists them.",
+            remedy=f"Did you mean {', '.join(near)}?" if near else "list_indicators() lists them.",
             indicator=name,
         ) from None
 
@@ -143,14 +143,21 @@ def indicators(wanted: str | Iterable[str | Column] | None) -> tuple[Column, ...
     Raises
     ------
     ConfigurationError
-        An unknown name.
+        An unknown name, or what is neither a name nor a column.
     """
     if wanted is None:
         return BASIC
     if isinstance(wanted, str):
         sets: dict[str, Sequence[str]] = {"standard": STANDARD, "all": tuple(CATALOGUE)}
         return tuple(indicator(name) for name in sets.get(wanted, (wanted,)))
-    chosen = (item if isinstance(item, Column) else indicator(item) for item in wanted)
+    items = tuple(wanted) if isinstance(wanted, Iterable) else (wanted,)
+    for item in items:
+        if not isinstance(item, str | Column):
+            raise ConfigurationError(
+                f"{item!r} ({type(item).__name__}) is no indicator.",
+                remedy="Give names of list_indicators(), or columns of your own.",
+            )
+    chosen = (item if isinstance(item, Column) else indicator(item) for item in items)
     return tuple({column.name: column for column in chosen}.values())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from stockdb.errors import DataError
 from stockdb.processing.evaluate import evaluate
 from stockdb.processing.indicators import indicators as chosen
 from stockdb.processing.spec import Column
@@ -39,10 +40,15 @@ def preprocess(
     Raises
     ------
     DataError
-        A needed column is missing, dates do not ascend or are not unique.
+        No frame; a needed column is missing, dates do not ascend or are not unique.
     ConfigurationError
         An unknown indicator; names those that are spelt alike.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(
+            f"Bars are a pandas DataFrame, not {type(frame).__name__}.",
+            remedy="Give a frame as get_historical_data() returns it.",
+        )
     computed = evaluate(frame, chosen(indicators))
     kept = frame[[name for name in frame.columns if name not in computed.columns]]
     result = pd.concat([kept, computed], axis=1)

@@ -23,8 +23,8 @@ from stockdb.access.callers import callers_level
 from stockdb.access.parallel import each
 from stockdb.access.shape import long_form
 from stockdb.core.scope import Scope, current, entered
-from stockdb.errors import ConfigurationError, DataError, StockDBError
-from stockdb.types import parse_symbol, parse_symbols
+from stockdb.errors import DataError, StockDBError
+from stockdb.types import parse_symbol, parse_symbols, parse_workers
 
 __all__ = [
     "BulkResult",
@@ -157,7 +157,7 @@ def iterate(
     max_workers: int | None = None,
 ) -> Iterator[tuple[str, pd.DataFrame | StockDBError]]:
     """Yield one symbol after the other, in order, while only a few are held in memory."""
-    workers = max_workers or access.settings.performance.max_workers
+    workers = parse_workers(max_workers) or access.settings.performance.max_workers
     for symbol, outcome, _ in _run(access, symbols, request, max_workers, workers * _WINDOW):
         yield symbol, outcome
 
@@ -179,8 +179,6 @@ def _run(
     max_workers: int | None,
     window: int,
 ) -> Iterator[Outcome]:
-    if max_workers is not None and max_workers < 1:
-        raise ConfigurationError("max_workers must be at least 1.")
     read = functools.partial(_read, access, request, current())
     for symbol, outcome, known in each(access, read, symbols, max_workers, window=window):
         if known is not None:

@@ -21,10 +21,11 @@ from stockdb.errors import (
     NotFoundError,
     ObjectChangedError,
     StockDBError,
+    ValidationError,
 )
 from stockdb.scale.bulk import bar
-from stockdb.scale.intake import ENDINGS, Fit, Target, fit, target
-from stockdb.types import DateLike, parse_date
+from stockdb.scale.intake import ENDINGS, Fit, Target, findings_of, fit, target
+from stockdb.types import DateLike, parse_date, parse_path, parse_workers
 
 __all__ = ["BAD", "Ingested", "ingest"]
 
@@ -49,6 +50,7 @@ class Ingested:
     rows: int = 0
     bytes: int = 0
     warnings: int = 0
+    findings: str = ""
     reason: str = ""
     remedy: str = ""
 
@@ -68,7 +70,12 @@ def ingest(
     on_file: Callable[[Ingested], object] | None = None,
 ) -> pd.DataFrame:
     """Take a file or a folder in; see ``MinIODataIntegration.ingest``."""
-    root = Path(path).expanduser()
+    root = parse_path(path, "path").expanduser()
+    if on_file is not None and not callable(on_file):
+        raise ConfigurationError(
+            f"on_file must be callable, not {type(on_file).__name__}.",
+            remedy="Give a function that takes each file's outcome, or None.",
+        )
     day = None if date is None else parse_date(date)
     if root.is_dir():
         if symbol is not None or day is not None:
@@ -81,8 +88,7 @@ def ingest(
         files, root = [root], root.parent
     else:
         raise NotFoundError(f"There is no file or folder {str(root)!r}.", remedy="Check the path.")
-    if max_workers is not None and max_workers < 1:
-        raise ConfigurationError("max_workers must be at least 1.")
+    workers = parse_workers(max_workers) or _WORKERS
     run = _Run(access, replace, accept_findings, dry_run)
     jobs: list[tuple[Path, Target | StockDBError]] = []
     for each in files:
@@ -95,7 +101,7 @@ def ingest(
             jobs.append((each, error))
     done: list[Ingested] = []
     with bar(len(jobs), progress, "file") as advance:
-        for outcome in run.each(jobs, max_workers or _WORKERS):
+        for outcome in run.each(jobs, workers):
             done.append(outcome)
             advance()
             if on_file is not None:
@@ -254,6 +260,13 @@ def _outcome(
         rows=0 if fitting is None else fitting.rows,
         bytes=0 if fitting is None else len(fitting.data),
         warnings=0 if fitting is None else fitting.warnings,
+        findings=_findings(fitting, reason),
         reason="" if reason is None else reason.message,
         remedy="" if reason is None else reason.remedy,
     )
+
+
+def _findings(fitting: Fit | None, reason: StockDBError | None) -> str:
+    if isinstance(reason, ValidationError):
+        return "; ".join(findings_of(reason.values["report"]))
+    return "" if fitting is None else fitting.findings

@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 
 from stockdb.core.catalog import spellings, template
 from stockdb.core.parse import parse_bars, parse_options, parse_reference
-from stockdb.core.report import ValidationReport
+from stockdb.core.report import Finding, ValidationReport
 from stockdb.core.validation import validate_arrays
 from stockdb.errors import ConfigurationError, DataError, ValidationError
 from stockdb.settings import Dataset, Settings
 from stockdb.types import parse_interval, parse_symbol
 
-__all__ = ["ENDINGS", "Fit", "Target", "fit", "target"]
+__all__ = ["ENDINGS", "Fit", "Target", "findings_of", "fit", "target"]
 
 #: What a file may end with, before an optional ``.gz``.
 ENDINGS: Final = (".csv", ".txt", ".parquet", ".pq")
@@ -67,12 +67,15 @@ class Fit:
     rows : int
     warnings : int
         Findings of validation that do not keep it out.
+    findings : str
+        Which, and of which rows.
     """
 
     key: str
     data: bytes
     rows: int
     warnings: int
+    findings: str = ""
 
 
 def target(
@@ -204,14 +207,32 @@ def fit(
         )
     keys = (spelt[name] for name in spellings(symbol) if name in spelt) if symbol else iter(())
     key = next(keys, None) or template(found.dataset).key(symbol=symbol, date=date)
+    remarks = [] if table.num_rows else ["no_rows: a header, and no row below it"]
+    if report is not None:
+        remarks += findings_of(report)
     return Fit(
         key,
         _bytes(data, path, table, found.dataset, key),
         table.num_rows,
-        len(report.warnings) if report is not None else 0,
+        len(remarks),
+        "; ".join(remarks),
     )
 
 
+def findings_of(report: ValidationReport) -> list[str]:
+    """Write each error and warning as its rule, how many rows, and the first few of them."""
+    return [_told(finding) for finding in (*report.errors, *report.warnings)]
+
+
+def _told(finding: Finding) -> str:
+    labels = [str(label).removesuffix(" 00:00:00") for label in finding.labels[:_SHOWN]]
+    shown = ", ".join(labels or finding.columns) + (" ..." if len(finding.labels) > _SHOWN else "")
+    what = "row" if labels else "column"
+    return f"{finding.rule}: {finding.count:,} {what}{'s' * (finding.count != 1)} ({shown})"
+
+
+#: Rows named of one finding.
+_SHOWN: Final = 3
 _TERMS: Final = ["underlying", "expiration", "type", "strike"]
 
 

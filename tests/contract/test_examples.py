@@ -54,3 +54,15 @@ def test_script(path: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_whose_output_nobody_reads(path: Path, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, str(path), "--demo"], stdout=pipe, stderr=subprocess.PIPE,
+            cwd=tmp_path, env=environment(), text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 141 and "Error" not in done.stderr

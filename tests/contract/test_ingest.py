@@ -185,6 +185,26 @@ class TestKeptOut:
         assert row.state == "invalid" and why in row.reason and row.remedy
         assert world.keys() == []
 
+    def test_findings_name_their_rule_and_rows(self, world: World) -> None:
+        still = BARS.replace("12,100", "12,0").replace(",100", ",0").replace(",200", ",0")
+        row = world.one(world.file("KO.csv", still + "2024-01-04,11,13,10,12,0\n"))
+        assert (row.state, row.warnings) == ("written", 1)
+        assert row.findings == "zero_volume: 3 rows (2024-01-02, 2024-01-03, 2024-01-04)"
+        many = "".join(f"2024-01-{day:02d},11,13,10,{day % 3 + 10},0\n" for day in range(8, 13))
+        row = world.one(world.file("PEP.csv", BARS + many))
+        assert row.findings == "zero_volume: 5 rows (2024-01-08, 2024-01-09, 2024-01-10 ...)"
+        path = world.file("T.csv", BARS.replace("12,9,11", "8,9,11"))
+        row = world.one(path)
+        assert row.state == "invalid" and "high_low: 1 row (2024-01-02)" in row.findings
+        row = world.one(path, accept_findings=True)
+        assert row.state == "written" and "high_low: 1 row" in row.findings
+        assert world.one(world.file("GE.csv", BARS)).findings == ""
+
+    def test_a_header_alone_is_told(self, world: World) -> None:
+        row = world.one(world.file("KO.csv", BARS.splitlines()[0] + "\n"))
+        assert (row.state, row.rows, row.warnings) == ("written", 0, 1)
+        assert row.findings == "no_rows: a header, and no row below it"
+
     def test_findings_pass_where_they_are_accepted(self, world: World) -> None:
         path = world.file("KO.csv", BARS.replace("12,9,11", "8,9,11"))
         assert "accept_findings" in world.one(path).remedy

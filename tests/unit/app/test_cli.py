@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from minio import Minio
@@ -117,6 +118,23 @@ class TestDoctor:
         status, out, _ = run("doctor")
         assert status == 0 and "nowhere" in out
 
+    def test_no_credentials(self, run: Run, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"):
+            monkeypatch.delenv(name)
+        status, out, _ = run("doctor")
+        assert status == 1 and "FAILED   credentials" in out
+        assert "No credentials are set" in out and "Check MINIO_ACCESS_KEY" not in out
+
+    def test_a_cache_folder_that_cannot_be_used(
+        self, run: Run, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert json.loads(run("doctor", "--json")[1])["cache_problem"] is None
+        (tmp_path / "wall").write_text("")
+        monkeypatch.setenv("MINIO_CACHE_DIR", str(tmp_path / "wall" / "cache"))
+        status, out, _ = run("doctor")
+        assert status == 0 and "cannot be used (Not a directory)" in out
+        assert json.loads(run("doctor", "--json")[1])["cache_problem"] == "Not a directory"
+
     def test_a_broken_configuration_file(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "minio_config.py").write_text("MINIO_CONFIG = {\n")
         status, _, err = run("doctor")
@@ -194,17 +212,35 @@ class TestMistakes:
         out = run("--help")[1]
         assert all(name in out for name in ("demo", "doctor", "ls", "cache"))
 
-    def test_a_reader_that_has_seen_enough(self, bucket: str, tmp_path: Path) -> None:
+    def ls_into(self, out: Any, folder: Path, unbuffered: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "stockdb", "ls"],
+            stdout=out, stderr=subprocess.PIPE, cwd=folder, text=True, timeout=60, check=False,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("unbuffered", ["", "1"])  # fails when it ends; when it prints
+    def test_a_reader_that_has_seen_enough(
+        self, bucket: str, tmp_path: Path, unbuffered: str
+    ) -> None:
         """``python -m stockdb ls | head -0`` ends quietly."""
         reader, writer = os.pipe()
         os.close(reader)
         with os.fdopen(writer, "wb") as pipe:
-            done = subprocess.run(
-                [sys.executable, "-m", "stockdb", "ls"],
-                stdout=pipe, stderr=subprocess.PIPE, cwd=tmp_path, text=True, timeout=60,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            )  # fmt: skip
-        assert done.returncode != 0 and "Traceback" not in done.stderr
+            done = self.ls_into(pipe, tmp_path, unbuffered)
+        assert (done.returncode, done.stderr) == (141, "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_a_full_disk(self, bucket: str, tmp_path: Path, unbuffered: str) -> None:
+        with open("/dev/full", "wb") as full:
+            done = self.ls_into(full, tmp_path, unbuffered)
+        assert done.returncode == 1
+        assert done.stderr == "The output cannot be written: No space left on device.\n"
+
+    def test_a_negative_seed(self, run: Run) -> None:
+        status, _, err = run("demo", "--seed", "-1")
+        assert status == 2 and "--seed" in err and "Traceback" not in err
 
 
 @pytest.mark.slow

@@ -57,6 +57,16 @@ class TestIngest:
         status, out, _ = run("ingest", str(mine / "KO.csv"), "--replace", "--json")
         assert status == 0 and json.loads(out)[0]["state"] == "replaced"
 
+    def test_findings_are_named(self, run: Run, bucket: str, tmp_path: Path) -> None:
+        path = tmp_path / "ZERO.csv"
+        head, row = SESSION.decode().splitlines()
+        path.write_text(f"{head}\n{row.rpartition(',')[0]},0\n")
+        day = row.partition(",")[0]
+        status, out, _ = run("ingest", str(path))
+        assert status == 0 and f"\n  zero_volume: 1 row ({day})\n" in out
+        status, out, _ = run("ingest", str(path), "--replace", "--json")
+        assert json.loads(out)[0]["findings"] == f"zero_volume: 1 row ({day})"
+
     def test_by_name_of_the_dataset(self, run: Run, bucket: str, tmp_path: Path) -> None:
         path = tmp_path / "my export.csv"
         path.write_bytes(SESSION)
