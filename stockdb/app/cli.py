@@ -399,6 +399,8 @@ def _print(values: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(values, indent=2))
         return
     for name, value in values.items():
+        if value == "":
+            continue
         shown = f"{value:,}" if isinstance(value, int) else value
         shown = f"{value:.1%}" if name == "hit_ratio" else shown
         print(f"{name:<18} {shown}")

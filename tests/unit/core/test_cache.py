@@ -477,7 +477,7 @@ def test_statistics_say_what_happened_in_all_processes(opening: Opened, bucket: 
     size = opening.entries[0].stat().st_size
     expected = {"hits": 3, "misses": 2, "revalidations": 1, "replaced": 1, "stale_serves": 1}
     expected |= {"bytes_saved": 4000, "requests_saved": 3, "bytes_fetched": 2200, "requests": 3}
-    expected |= {"entries": 1, "bytes": size, "max_bytes": 777, "hit_ratio": 5 / 7}
+    expected |= {"entries": 1, "bytes": size, "max_bytes": 777, "hit_ratio": 5 / 7, "problem": ""}
     found = opening(max_bytes=777).statistics()
     assert found == dict.fromkeys(NAMES, 0) | expected | {"directory": str(opening.folder)}
 

@@ -471,3 +471,10 @@ def test_a_hit_is_fast(folder: Path, server: Server) -> None:
             cache.get(A, HOUR, server.fetch, wait=1)
         best = min(best, (time.perf_counter() - began) / 200)
     assert best < 60e-6  # 9 us on a machine that does nothing else
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "wall").write_text("")
+    assert CacheFiles(tmp_path / "wall" / "cache").trouble() == "Not a directory"
+    assert CacheFiles(tmp_path / "cache").trouble() == ""
+    assert list((tmp_path / "cache" / "tmp").iterdir()) == []
