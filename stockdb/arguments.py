@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from numbers import Real
-from reprlib import repr as shown
+from reprlib import repr as _short
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +33,7 @@ __all__ = [
     "parse_optional",
     "parse_pair",
     "parse_whole",
+    "shown",
 ]
 
 OptionType = Literal["call", "put"]
@@ -139,16 +140,16 @@ def parse_optional(name: str, value: object, **allowed: Any) -> float | None:
     return None if value is None else parse_number(name, value, **allowed)
 
 
-def parse_whole(name: str, value: object, *, least: int = 0) -> int:
-    """Read a whole number, ``least`` or more.
+def parse_whole(name: str, value: object, *, least: int = 0, most: int = 10**9) -> int:
+    """Read a whole number from ``least`` to ``most``.
 
     Examples
     --------
     >>> parse_whole("max_rows", 200, least=1)
     200
     """
-    remedy = f"Give {name} as a whole number from {least}."
-    number = parse_number(name, value, least=least, remedy=remedy)
+    remedy = f"Give {name} as a whole number from {least} to {most}."
+    number = parse_number(name, value, least=least, most=most, remedy=remedy)
     if not number.is_integer():
         raise ConfigurationError(f"{name}={shown(value)} is not a whole number.", remedy=remedy)
     return int(number)
@@ -230,14 +231,19 @@ def parse_bounds(
     if value is None:
         return None, None
     ends = []
-    for item in parse_pair(name, value, f"Give {name}=(low, high), None is open."):
-        if _is_number(item) and math.isinf(item):
-            item = None  # as open as it gets
-        ends.append(parse_optional(name, item, least=least, most=most))
+    pair = parse_pair(name, value, f"Give {name}=(low, high), None is open.")
+    for item, open_ in zip(pair, (-math.inf, math.inf), strict=True):
+        end = None if _is_number(item) and item == open_ else item
+        ends.append(parse_optional(name, end, least=least, most=most))
     low, high = ends
     if low is not None and high is not None and low > high:
         raise ConfigurationError(f"{name}={shown(value)} is reversed.", remedy="Swap the two.")
     return low, high
+
+
+def shown(value: object) -> str:
+    """Write a value for a message: one line, whatever it is."""
+    return " ".join(_short(value).split())
 
 
 def parse_by_symbol(name: str, value: object) -> dict[str, Any]:

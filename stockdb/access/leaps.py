@@ -47,7 +47,8 @@ def suspects_of(
     day = None if date is None else parse_date(date)
     chain = access.chain(parse_symbol(symbol), day, parse_filter(), policy, verify)
     frame = suspect_quotes(chain)
-    frame.attrs = dict(chain.attrs)
+    reason = None if len(frame) else f"no quote contradicts the other {len(chain)} rows"
+    frame.attrs = {**chain.attrs, ATTRS: {**chain.attrs[ATTRS], "empty_reason": reason}}
     return frame
 
 

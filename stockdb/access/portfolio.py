@@ -299,7 +299,7 @@ def _benchmark(
     """Read the benchmark's returns; only the one that nobody named may be absent."""
     if asked is None:
         return None, pd.Series(dtype=np.float64)
-    named = asked != _AUTO
+    named = not (isinstance(asked, str) and asked == _AUTO)
     symbol = parse_symbol(asked) if named else _BENCHMARK
     returns = _returns(access, symbol, day, policy, required=named)
     return (symbol if len(returns) else None), returns

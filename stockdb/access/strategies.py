@@ -161,6 +161,7 @@ def candidates(
 ) -> pd.DataFrame:
     """Read a chain and search it by some rules; see the methods of ``LEAPSDataIntegration``."""
     history_days = parse_whole("history_days", history_days)
+    bars = parse_symbol(symbol if bars_symbol is None else bars_symbol)
     book, enriched, market = read_book(access, symbol, date, asked)
     fees = access.settings.leaps.fees_per_contract
     common: dict[str, Any] = {
@@ -172,7 +173,7 @@ def candidates(
     if isinstance(rules, VolatilityRules):
         day = book.quote_date.date()
         closes, notes["closes"] = closes_before(
-            access, bars_symbol or symbol, day, asked, required=bars_symbol is not None
+            access, bars, day, asked, required=bars_symbol is not None
         )
         past, notes["history"] = _past(access, symbol, day, history_days, asked)
         frame = volatility_trades(book, closes, rules, history=past, **common)
@@ -205,7 +206,10 @@ def _why_empty(frame: pd.DataFrame, enriched: pd.DataFrame, note: dict[str, Any]
         return f"no realised volatility to hold an implied one against: {why}"
     if rejected.get("pairs", rejected.get("structures", 0)):
         return "every candidate breaks a rule; see 'rejected' for how many break which"
-    return "no options of the expirations, deltas or strikes asked for are quoted"
+    return (
+        "no options of the expirations, strikes, deltas, spread and open interest asked for are "
+        "quoted"
+    )
 
 
 def closes_before(

@@ -24,6 +24,7 @@ from stockdb.options.quotes import Bools, Floats, Ints
 
 __all__ = ["CalendarRules", "DiagonalRules", "calendar_spreads", "diagonal_spreads", "forward_vol"]
 
+_MANY_DAYS: Final = 36_525
 _SIGNS: Final = (-1, 1)  # the nearer one sold, the later one bought
 
 
@@ -126,7 +127,7 @@ class DiagonalRules:
             long_days=parse_bounds("long_days", self.long_days),
             short_days=parse_bounds("short_days", self.short_days),
             max_debit_of_width=width,
-            roll_days=parse_whole("roll_days", self.roll_days),
+            roll_days=parse_whole("roll_days", self.roll_days, most=_MANY_DAYS),
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from leaps_data_integration import LEAPSDataIntegration
 from stockdb.demo.simulate import demo_objects
-from stockdb.errors import ConfigurationError, SymbolNotFoundError
+from stockdb.errors import ConfigurationError, DataError, SymbolNotFoundError
 
 NAN = math.nan
 SEARCHES = (
@@ -85,6 +85,11 @@ class TestNamedSymbols:
     def test_bars_symbol(self, leaps: LEAPSDataIntegration) -> None:
         with pytest.raises(SymbolNotFoundError, match="APPL"):
             leaps.find_volatility_arbitrage("MSFT", bars_symbol="APPL", history_days=0)
+        for wrong in (5, [], {}, "", pd.Series(["AAPL"])):
+            with pytest.raises(DataError):
+                leaps.find_volatility_arbitrage("MSFT", bars_symbol=wrong, history_days=0)
+            with pytest.raises(DataError):
+                leaps.analyze_portfolio({"PEP": 1}, benchmark=wrong)
 
     def test_benchmark(self, leaps: LEAPSDataIntegration) -> None:
         with pytest.raises(SymbolNotFoundError, match="XXX"):
@@ -151,6 +156,11 @@ class TestRules:
             ("find_arbitrage_opportunities", "fees_per_contract", ("x", NAN, -1)),
             ("find_arbitrage_opportunities", "borrow_rate", ("x", NAN, -1)),
             ("find_arbitrage_opportunities", "max_rows", ("x", NAN, -1, 0, 1.5)),
+            ("find_diagonal_spreads", "roll_days", (1e300,)),
+            ("find_calendar_spreads", "max_age", ("x", NAN, -1, True, [1])),
+            ("get_leaps_chain", "max_age", ("x", NAN, -1, True, [1])),
+            ("get_leaps_chain", "min_days", ("x", NAN, math.inf, [1])),
+            ("get_leaps_chain", "max_days", ("x", NAN, -math.inf, [1])),
             ("find_arbitrage_opportunities", "tick", ("x", NAN, -1, 0)),
             ("find_arbitrage_opportunities", "futures", (5, "x", {"2027-01-15": 20.0}, [1])),
             ("get_leaps_chain", "spot", ("x", NAN, -1, 0, math.inf, [543])),
@@ -162,8 +172,9 @@ class TestRules:
     def test_other_numbers(
         self, leaps: LEAPSDataIntegration, search: str, rule: str, values: tuple[Any, ...]
     ) -> None:
+        words = {"min_days": "dte", "max_days": "dte"}
         for wrong in values:
-            with pytest.raises(ConfigurationError, match=rule):
+            with pytest.raises(ConfigurationError, match=words.get(rule, rule)):
                 getattr(leaps, search)("MSFT", **{rule: wrong})
 
     def test_a_crossed_quote_of_the_stock(self, leaps: LEAPSDataIntegration) -> None:
@@ -224,3 +235,9 @@ class TestTheChain:
         assert f"none of {rows} rows" in note["empty_reason"]
         assert "1000000" in note["empty_reason"]
         assert leaps.get_leaps_chain("MSFT").attrs["stockdb"]["empty_reason"] is None
+
+    def test_nothing_suspect_and_nothing_deep_enough(self, leaps: LEAPSDataIntegration) -> None:
+        note = leaps.find_suspect_quotes("MSFT").attrs["stockdb"]
+        assert "contradicts" in note["empty_reason"]
+        deep = leaps.find_synthetic_positions("MSFT", min_open_interest=1e9).attrs["stockdb"]
+        assert "open interest" in deep["empty_reason"]
