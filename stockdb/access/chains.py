@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ import pandas as pd
 import pyarrow as pa
 
 from stockdb.access.provenance import ATTRS, ProvenanceLog, worst_freshness
-from stockdb.arguments import Bounds, parse_bounds, parse_number, parse_option_type
+from stockdb.arguments import Bounds, parse_bounds, parse_number, parse_option_type, parse_pair
 from stockdb.core.chains import Chain, ChainReader
 from stockdb.core.days import Place
 from stockdb.core.reader import Origin, ReadPolicy
-from stockdb.errors import DataError
+from stockdb.errors import DataError, RangeError
 from stockdb.types import DateLike, parse_date, parse_symbol
 
 __all__ = [
@@ -50,6 +51,8 @@ class ChainFilter:
     Attributes
     ----------
     expirations : frozenset of datetime.date or None
+    expires : tuple or None
+        First and last expiration, both included.
     dte : tuple or None
         Least and most days to expiration, both included.
     option_type : {'call', 'put'} or None
@@ -61,6 +64,7 @@ class ChainFilter:
     """
 
     expirations: frozenset[dt.date] | None = None
+    expires: tuple[dt.date | None, dt.date | None] | None = None
     dte: Bounds | None = None
     option_type: str | None = None
     strikes: Bounds | None = None
@@ -69,7 +73,7 @@ class ChainFilter:
 
 
 def parse_filter(
-    expiration: DateLike | Iterable[DateLike] | None = None,
+    expiration: DateLike | Iterable[DateLike | None] | None = None,
     dte: int | Sequence[float | None] | None = None,
     option_type: str | None = None,
     strikes: float | Sequence[float | None] | None = None,
@@ -79,7 +83,8 @@ def parse_filter(
 
     Parameters
     ----------
-    expiration : date-like or list of them
+    expiration : date-like, (first, last) tuple, or list
+        One expiration; a tuple is a range, a list the expirations themselves.
     dte : int or (int, int)
         One number is the most; a pair is least and most, None open.
     option_type : str
@@ -94,10 +99,12 @@ def parse_filter(
     ConfigurationError
         A filter that cannot be understood.
     RangeError
-        An expiration that is no date.
+        An expiration that is no date, or a reversed range of them.
     """
-    expirations = None
-    if expiration is not None:
+    expirations = expires = None
+    if isinstance(expiration, tuple):
+        expires = _dates("expiration", expiration)
+    elif expiration is not None:
         many = isinstance(expiration, _LISTS)
         items: Iterable[Any] = expiration if many else [expiration]  # type: ignore[assignment]
         expirations = frozenset(parse_date(item, "expiration") for item in items)
@@ -111,7 +118,16 @@ def parse_filter(
         listed = frozenset(parse_number("strikes", strike) for strike in strikes)
     elif strikes is not None:
         listed = frozenset([parse_number("strikes", strikes)])
-    return ChainFilter(expirations, days, kind, bounds, listed, _pair("moneyness", moneyness))
+    share = _pair("moneyness", moneyness)
+    return ChainFilter(expirations, expires, days, kind, bounds, listed, share)
+
+
+def _dates(name: str, value: tuple[Any, ...]) -> tuple[dt.date | None, dt.date | None]:
+    ends = parse_pair(name, value, f"Give {name}=(first, last), None is open, or a list of dates.")
+    first, last = (None if end is None else parse_date(end, name) for end in ends)
+    if first is not None and last is not None and first > last:
+        raise RangeError(f"{name}=({first}, {last}) is reversed.", remedy="Swap the two.")
+    return first, last
 
 
 def _pair(name: str, value: Any) -> Bounds | None:
@@ -172,12 +188,30 @@ def read_chain(
     frame, spot = chain_frame(chain, symbol, wanted)
     reason = None
     if frame.empty:
-        reason = f"the filters leave none of {chain.table.num_rows} rows"
+        reason = f"the filters leave none of {chain.table.num_rows} rows{_unmet(chain, wanted)}"
     note = _summary(symbol, (chain.origin,), spot, reason)
     note["file_date"] = str(chain.date)
     note["other_quote_dates"] = int((frame["quote_date"] != pd.Timestamp(chain.date)).sum())
     frame.attrs = {ATTRS: log.note(note, (chain.origin,))}
     return frame
+
+
+def _unmet(chain: Chain, wanted: ChainFilter) -> str:
+    """Say which expirations there are, where it is for them that no row is left."""
+    held = sorted(day for day in set(chain.table["expiration"].to_pylist()) if day is not None)
+    asked, (first, last) = wanted.expirations, wanted.expires or (None, None)
+    met = [
+        day
+        for day in held
+        if (asked is None or day in asked)
+        and (first is None or day >= first)
+        and (last is None or day <= last)
+    ]
+    if met or not held or asked == frozenset():
+        return ""
+    edge = min(asked) if asked else first or last or held[0]
+    near = sorted(sorted(held, key=lambda day: abs((day - edge).days))[:2])
+    return f": none expires then; near {edge} do {' and '.join(map(str, near))}"
 
 
 def of_file_date(frame: pd.DataFrame) -> pd.DataFrame:
@@ -236,6 +270,9 @@ def chain_frame(
     if wanted.expirations is not None:
         days = pd.DatetimeIndex([pd.Timestamp(day) for day in wanted.expirations])
         keep &= frame["expiration"].isin(days).to_numpy()
+    for end, fits in zip(wanted.expires or (), (operator.ge, operator.le), strict=False):
+        if end is not None:
+            keep &= fits(frame["expiration"], pd.Timestamp(end)).to_numpy()
     if wanted.dte is not None:
         keep &= inside(frame["dte"].to_numpy(), wanted.dte)
     if wanted.option_type is not None:

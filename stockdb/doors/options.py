@@ -58,7 +58,7 @@ class OptionMethods:
         symbol: str,
         date: DateLike | None = None,
         *,
-        expiration: DateLike | Sequence[DateLike] | None = None,
+        expiration: DateLike | Sequence[DateLike | None] | None = None,
         dte: int | Sequence[float | None] | None = None,
         option_type: str | None = None,
         strikes: float | Sequence[float | None] | None = None,
@@ -76,7 +76,8 @@ class OptionMethods:
         symbol : str
         date : str, date, datetime or Timestamp, optional
             None takes the newest file.
-        expiration : date-like or list of them, optional
+        expiration : date-like, (first, last) or list, optional
+            One expiration, a range (tuple, None is open) or several expirations (list).
         dte : int or (int, int), optional
             Calendar days to expiration: at most, or a range with None open.
         option_type : {'call', 'put'}, optional
@@ -132,7 +133,7 @@ class OptionMethods:
         start_date: DateLike | None = None,
         end_date: DateLike | None = None,
         *,
-        expiration: DateLike | Sequence[DateLike] | None = None,
+        expiration: DateLike | Sequence[DateLike | None] | None = None,
         dte: int | Sequence[float | None] | None = None,
         option_type: str | None = None,
         strikes: float | Sequence[float | None] | None = None,

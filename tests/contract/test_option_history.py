@@ -58,6 +58,19 @@ class TestOneDay:
         frame = client_factory(bucket).get_option_chain("NEW")
         assert set(frame["quote_date"]) == {pd.Timestamp(DAYS[4])}
 
+    @pytest.mark.parametrize("asked", ["2023-01-21", ["2023-01-21"], ("2023-01-21", "2023-02-01")])
+    def test_an_expiration_that_is_none_names_those_near(
+        self, client_factory: Client, bucket: str, asked: Any
+    ) -> None:
+        client = client_factory(bucket)
+        frame = client.get_option_chain("AAPL", DAYS[0], expiration=asked)
+        assert frame.attrs["stockdb"]["empty_reason"] == (
+            "the filters leave none of 20 rows: none expires then; near 2023-01-21 do 2023-01-20"
+        )
+        assert len(client.get_option_chain("AAPL", DAYS[0], expiration=("2023-01-01", None))) == 20
+        other = client.get_option_chain("AAPL", DAYS[0], expiration="2023-01-20", strikes=1e6)
+        assert other.attrs["stockdb"]["empty_reason"] == "the filters leave none of 20 rows"
+
     @pytest.mark.parametrize(
         "day, before, after",
         [

@@ -163,6 +163,14 @@ class TestFilters:
             ({"expiration": pd.DatetimeIndex(["2023-02-17"])}, 6),
             ({"expiration": np.array(["2023-02-17"], "datetime64[D]")}, 6),
             ({"expiration": "2023-02-18"}, 0),
+            ({"expiration": ("2023-01-20", "2023-12-31")}, 12),
+            ({"expiration": ["2023-01-20", "2023-12-31"]}, 6),
+            ({"expiration": ("2023-01-21", dt.date(2025, 1, 17))}, 12),
+            ({"expiration": ("2023-02-17", "2023-02-17")}, 6),
+            ({"expiration": ("2023-02-18", None)}, 6),
+            ({"expiration": (None, "2023-02-16")}, 6),
+            ({"expiration": (None, None)}, 18),
+            ({"expiration": []}, 0),
             ({"dte": 17}, 6),  # 2023-01-03 to 01-20 are 17 days: included
             ({"dte": 16}, 0),
             ({"dte": np.int64(45)}, 12),
@@ -201,6 +209,8 @@ class TestFilters:
             {"dte": True},
             {"dte": ("a", 3)},
             {"strikes": "150"},
+            {"expiration": ("2023-02-17",)},
+            {"expiration": ("2023-01-20", "2023-02-17", "2025-01-17")},
             {"strikes": (1,)},
             {"strikes": (5, 1)},
             {"strikes": ["x"]},
@@ -217,6 +227,10 @@ class TestFilters:
     def test_an_expiration_that_is_no_date(self) -> None:
         with pytest.raises(RangeError):
             parse_filter(expiration="soon")
+        with pytest.raises(RangeError):
+            parse_filter(expiration=("2023-01-20", "soon"))
+        with pytest.raises(RangeError, match="reversed"):
+            parse_filter(expiration=("2023-02-17", "2023-01-20"))
 
     def test_none_takes_all(self) -> None:
         assert parse_filter() == ChainFilter()
