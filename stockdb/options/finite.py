@@ -1,11 +1,15 @@
 """Options on a stock that pays cash dividends, by finite differences (spot model).
 
 Between ex-dates the stock is a geometric Brownian motion with a continuous yield; on an ex-date
-it drops by the cash, to no less than nothing. Crank-Nicolson in ln S on a grid that is finer near
-the strike, begun with four implicit half-steps after each date on which the value has a kink
-(Rannacher, 1984); early exercise by operator splitting (Ikonen and Toivanen, 2004), which needs
-to know nothing of the shape of the exercise region. All options of a call are stacked into one
-tridiagonal system, which LAPACK solves.
+it drops by the cash, to no less than nothing. The grid is even in ln S but for being finer near the
+strike; differences are taken in the square root of S, so that they are exact for a bond, for the
+stock and for what lies half-way: differences in ln S would let the stock itself drift away where
+sigma sqrt(T) is large. Crank-Nicolson in time, begun with four implicit half-steps after each date
+on which the value has a kink (Rannacher, 1984), in steps that grow with the distance from it;
+early exercise by operator splitting (Ikonen and Toivanen, 2004), which needs to know nothing of
+the shape of the exercise region, twice a step, as what one pass pushes at is where exercise paid
+a step ago. All options of a call are stacked into one tridiagonal system,
+which LAPACK solves.
 """
 
 from __future__ import annotations
@@ -24,11 +28,13 @@ __all__ = ["GridValues", "finite_differences"]
 
 Floats = npt.NDArray[np.float64]
 
-_POINTS: Final = 301
-_STEPS_A_YEAR: Final = 120
-_LEAST_STEPS: Final = 16  # between two ex-dates
-_WIDTHS: Final = 6.0  # standard deviations on each side
-_TOGETHER: Final = 400  # options in one system: its arrays stay in the processor's cache
+_POINTS: Final = 351
+_LENGTHS: Final = (1.0, 2.0, 3.0, 4.0)  # of the steps after a date, in stages: the kink fades
+_STEPS: Final = (4, 20)  # of a stage: these, and as many more for a span of all the time
+_LONG: Final = 2.0  # years; of more time, a span of that
+_PASSES: Final = 2  # of operator splitting
+_WIDTHS: Final = 5.0  # standard deviations on each side
+_TOGETHER: Final = 40  # options in one system: its arrays stay in the processor's cache
 
 
 class GridValues(NamedTuple):
@@ -77,7 +83,6 @@ def finite_differences(
     *,
     american: bool = True,
     points: int = _POINTS,
-    steps_a_year: int = _STEPS_A_YEAR,
 ) -> GridValues:
     """Value options of one expiration.
 
@@ -90,13 +95,13 @@ def finite_differences(
     dividends : sequence of (float, float)
         Years and cash, ascending; only those in (0, T] count.
     american : bool
-    points, steps_a_year : int
+    points : int
         Size of the grid.
     """
     terms = _Terms(S, K, r, q, sigma, sign, american)
     paid = [(time, cash) for time, cash in dividends if 0.0 < time <= T and cash > 0.0]
     parts = [
-        _solve(terms.cut(slice(i, i + _TOGETHER)), T, paid, points, steps_a_year)
+        _solve(terms.cut(slice(i, i + _TOGETHER)), T, paid, points)
         for i in range(0, len(S), _TOGETHER)
     ]
     return GridValues(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -109,7 +114,7 @@ def _grid(terms: _Terms, T: float, total: float, points: int) -> Floats:
     after = np.maximum(terms.S - total, 0.2 * terms.S)
     low = np.minimum(np.log(after), centre) - reach
     high = np.maximum(np.log(terms.S), centre) + reach
-    fine = 0.15 * reach
+    fine = 0.4 * reach
     first, last = np.arcsinh((low - centre) / fine), np.arcsinh((high - centre) / fine)
     share = np.linspace(0.0, 1.0, points)
     xi = first[:, None] + (last - first)[:, None] * share
@@ -126,16 +131,17 @@ class _Operator:
 
     def __init__(self, terms: _Terms, x: Floats) -> None:
         down, up = np.diff(x, axis=1)[:, :-1], np.diff(x, axis=1)[:, 1:]
-        variance = terms.sigma[:, None] ** 2
-        drift = (terms.r - terms.q)[:, None] - variance / 2.0
-        r = terms.r[:, None]
+        # y = sqrt(S): dV/d(time) = a y^2 V_yy + b y V_y - r V; distances in units of y
+        down, up = -np.expm1(-down / 2.0), np.expm1(up / 2.0)
+        carry, r = terms.r - terms.q, terms.r[:, None]
+        twice_a = terms.sigma[:, None] ** 2 / 4.0
+        b = (carry[:, None] - twice_a) / 2.0
         self.lower, self.upper, self.main = (np.zeros_like(x) for _ in range(3))
-        self.lower[:, 1:-1] = (variance - drift * up) / (down * (down + up))
-        self.upper[:, 1:-1] = (variance + drift * down) / (up * (down + up))
+        self.lower[:, 1:-1] = (twice_a - b * up) / (down * (down + up))
+        self.upper[:, 1:-1] = (twice_a + b * down) / (up * (down + up))
         self.main[:, 1:-1] = -self.lower[:, 1:-1] - self.upper[:, 1:-1] - r
-        # Far out the value is linear in S: one-sided first derivative, V_xx = V_x.
+        # Far out the value is linear in S: its slope is that to the neighbour.
         first, last = x[:, 1] - x[:, 0], x[:, -1] - x[:, -2]
-        carry = terms.r - terms.q
         forward, back = np.expm1(first), -np.expm1(-last)
         self.upper[:, 0] = carry / forward
         self.main[:, 0] = -carry / forward - terms.r
@@ -162,9 +168,7 @@ class _Operator:
         return factors
 
 
-def _solve(
-    terms: _Terms, T: float, paid: list[tuple[float, float]], points: int, steps_a_year: int
-) -> GridValues:
+def _solve(terms: _Terms, T: float, paid: list[tuple[float, float]], points: int) -> GridValues:
     x = _grid(terms, T, sum(cash for _, cash in paid), points)
     spot = np.exp(x)
     payoff = np.maximum(terms.sign[:, None] * (spot - terms.K[:, None]), 0.0)
@@ -178,36 +182,52 @@ def _solve(
             v = _before(x, spot, v, cash)
             if terms.american:
                 v = np.maximum(v, payoff)
-        v = _march(operator, v, payoff, end - begin, terms.american, steps_a_year)
+        share = (end - begin) / min(T, _LONG)
+        steps = _STEPS[0] + int(np.ceil(_STEPS[1] * np.sqrt(share)))
+        v = _march(operator, v, payoff, end - begin, terms.american, steps)
     return _read(terms, x, v, payoff)
 
 
 def _march(
-    operator: _Operator, v: Floats, payoff: Floats, span: float, american: bool, steps_a_year: int
+    operator: _Operator, v: Floats, payoff: Floats, span: float, american: bool, steps: int
 ) -> Floats:
-    """Go back in time by ``span``."""
+    """Go back in time by ``span``, in stages of so many steps of one length."""
     if span <= 1e-9:
         return v
-    steps = max(_LEAST_STEPS, int(np.ceil(steps_a_year * span)))
-    dt = span / steps
     push = np.zeros_like(v)  # what keeps the value above the payoff, a year
-    half = operator.factor(dt / 2.0)  # serves both: 1 - dt/2 L
+    for stage, length in enumerate(_LENGTHS):
+        dt = span * length / (steps * sum(_LENGTHS))
+        half = operator.factor(dt / 2.0)  # serves both: 1 - dt/2 L
 
-    def step(v: Floats, push: Floats, right: Floats, length: float) -> tuple[Floats, Floats]:
-        if american:
-            right = right + length * push
-        solved, _ = dgttrs(*half, right.ravel())
-        free = solved.reshape(v.shape)
-        if not american:
-            return free, push
-        held = np.maximum(free - length * push, payoff)
-        return held, np.maximum(push + (held - free) / length, 0.0)
-
-    for _ in range(4):
-        v, push = step(v, push, v, dt / 2.0)
-    for _ in range(steps - 2):
-        v, push = step(v, push, v + dt / 2.0 * operator.apply(v), dt)
+        implicit = 2 if stage == 0 else 0
+        for number in range(steps + implicit):
+            first = number < 2 * implicit
+            right, taken = (v, dt / 2.0) if first else (v + dt / 2.0 * operator.apply(v), dt)
+            if american:
+                v, push = _held(half, right, push, payoff, taken)
+            else:
+                v = _implicit(half, right)
     return v
+
+
+def _implicit(factors: tuple[Floats, ...], right: Floats) -> Floats:
+    solved, _ = dgttrs(*factors, right.ravel())
+    result: Floats = solved.reshape(right.shape)
+    return result
+
+
+def _held(
+    factors: tuple[Floats, ...], right: Floats, push: Floats, payoff: Floats, dt: float
+) -> tuple[Floats, Floats]:
+    """Take a step of an American option: its value, and the push that holds it."""
+    for _ in range(_PASSES):
+        pushed = dt * push
+        free = _implicit(factors, right + pushed)
+        pushed -= free
+        held = np.maximum(-pushed, payoff)
+        pushed += held  # what is still lacking, at most what was pushed in excess
+        push = np.maximum(pushed, 0.0) / dt
+    return held, push
 
 
 def _before(x: Floats, spot: Floats, v: Floats, cash: float) -> Floats:

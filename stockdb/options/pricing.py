@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 _LEAST_SIGMA: Final = 1e-3  # of the finite-difference grid
-_RATE_BUMP: Final = 1e-4
+_RATE_BUMP: Final = 1e-3  # smaller ones would show the grid
 _MANY: Final = 1000
 
 
@@ -344,25 +344,40 @@ def _finite(
 ) -> GridValues:
     """Finite differences of options with one expiration, one style at a time."""
     sigma = np.maximum(sigma, _LEAST_SIGMA)
-    result = [np.empty(len(sigma)) for _ in GridValues._fields]
+    result = GridValues(*(np.empty(len(sigma)) for _ in GridValues._fields))
+
+    def on_grid(rows: Indices, american: bool) -> GridValues:
+        part = known.at(rows)
+        return finite_differences(
+            part.S,
+            part.K,
+            time,
+            part.r + dr,
+            part.q + dq,
+            sigma[rows],
+            part.sign,
+            known.dividends,
+            american=american,
+        )
+
     for american in (True, False):
         rows = np.flatnonzero(known.american == american)
         if len(rows):
-            part = known.at(rows)
-            found = finite_differences(
-                part.S,
-                part.K,
-                time,
-                part.r + dr,
-                part.q + dq,
-                sigma[rows],
-                part.sign,
-                known.dividends,
-                american=american,
-            )
-            for column, values_ in zip(result, found, strict=True):
+            for column, values_ in zip(result, on_grid(rows, american), strict=True):
                 column[rows] = values_
-    return GridValues(*result)
+    # Without cash the European twin has a closed form: only what exercise adds is the grid's.
+    rows = np.flatnonzero(known.twice_bounded & ~known.paying)
+    if len(rows):
+        part = known.at(rows)
+        closed = european.black(
+            part.S, part.K, part.T, part.r + dr, part.q + dq, sigma[rows], part.sign
+        )
+        extra = np.maximum(result.value[rows] - on_grid(rows, False).value, 0.0)
+        held = result.value[rows] > part.intrinsic * (1.0 + 1e-9)
+        result.value[rows] = np.where(
+            held, np.maximum(closed + extra, part.intrinsic), part.intrinsic
+        )
+    return result
 
 
 def _finite_greeks(known: Terms, time: float, sigma: Floats) -> Greeks:
@@ -373,14 +388,19 @@ def _finite_greeks(known: Terms, time: float, sigma: Floats) -> Greeks:
         for sign in (-1.0, 1.0)
     )
 
-    by_r = (_finite(known, time, sigma, dr=_RATE_BUMP).value - base.value) / _RATE_BUMP
-    by_q = (_finite(known, time, sigma, dq=_RATE_BUMP).value - base.value) / _RATE_BUMP
+    def slope(dr: float, dq: float) -> Floats:
+        up, down = (
+            _finite(known, time, sigma, dr=sign * dr, dq=sign * dq).value for sign in (1.0, -1.0)
+        )
+        result: Floats = (up - down) / (2.0 * _RATE_BUMP)
+        return result
+
     return Greeks(
         base.value,
         base.delta,
         base.gamma,
         base.theta,
         (high - low) / (2.0 * step),
-        by_r,
-        by_q,
+        slope(_RATE_BUMP, 0.0),
+        slope(0.0, _RATE_BUMP),
     )

@@ -9,7 +9,7 @@ import pytest
 from stockdb.errors import ConfigurationError
 from stockdb.options import REASONS, greeks
 from stockdb.options.chain import COLUMNS, QUOTE_REASONS, enrich
-from tests.answers.test_option_quantlib import by_differences
+from tests.answers.test_option_cash import Option, by_differences
 from tests.unit.options.chains import DAY, SPOT, Q, R, fair_chain, smile
 
 
@@ -92,7 +92,8 @@ def test_cash_dividends_are_honoured() -> None:
     chain = fair_chain().query("dte == 365 and strike in (90, 100, 110)").reset_index(drop=True)
     paid = [(60, 1.0), (151, 1.0), (242, 1.0), (333, 1.0)]
     value = np.array([
-        by_differences(SPOT, row.strike, 365, R, 0.3, row.type, paid) for row in chain.itertuples()
+        by_differences(Option(row.strike, 365, R, 0.0, 0.3, row.type, "american", paid), 600)[0]
+        for row in chain.itertuples()
     ])  # fmt: skip
     chain["bid"], chain["ask"] = value - 0.01, value + 0.01
     # ex at the open: six and a half hours before the close that QuantLib counts from
