@@ -253,14 +253,20 @@ def parse_path(value: object, what: str) -> Path:
     Raises
     ------
     DataError
-        Neither text nor a path.
+        Neither text nor a path, or empty: that would be the working directory.
     """
     if not isinstance(value, str | os.PathLike):
         raise DataError(
             f"{what} is no path, but {type(value).__name__}.",
             remedy="Give a string or a pathlib.Path.",
         )
-    return Path(os.fsdecode(value))
+    text = os.fsdecode(value)
+    if not text.strip():
+        raise DataError(
+            f"{what} is empty.",
+            remedy="Give the file or folder; '.' for the working directory.",
+        )
+    return Path(text)
 
 
 def _timestamp(value: DateLike, what: str) -> tuple[pd.Timestamp, bool]:

@@ -10,7 +10,6 @@ import os
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
@@ -192,7 +191,7 @@ def ls(
     "python -m stockdb ingest quotes.parquet --dataset stocks --symbol BRK.B"
 )
 def ingest(
-    path: Annotated[Path, typer.Argument(help="A CSV or Parquet file, or a folder of them.")],
+    path: Annotated[str, typer.Argument(help="A CSV or Parquet file, or a folder of them.")],
     dataset: Annotated[
         str | None, typer.Option(help="Where it belongs, where the file's name does not say.")
     ] = None,

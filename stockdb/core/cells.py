@@ -27,6 +27,7 @@ __all__ = [
     "check_stamp_range",
     "contract_parts",
     "date_shape",
+    "is_contract",
     "is_number",
     "localize",
     "localize_one",
@@ -281,6 +282,11 @@ def read_contract(text: str, name: str = "contract") -> str:
         raise CellError(f"{name} is not an option symbol: {text[:40]!r}")
     _read_date(f"20{match['year']}-{match['month']}-{match['day']}", f"{name} {text!r}")
     return text
+
+
+def is_contract(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether texts have the form of an option symbol; null is null."""
+    return pc.match_substring_regex(values, _CONTRACT)
 
 
 def contract_parts(contracts: pa.Array) -> dict[str, pa.Array]:

@@ -42,6 +42,7 @@ class IngestMethods:
         rules; what does not pass is not written. An object is written in one piece or not at
         all, and never over other bytes that are there, unless ``replace`` says so. What is
         there already is left alone, so that a run that was broken off goes on where it was.
+        Of two files of a folder that are the same symbol or day, neither is written.
 
         Parameters
         ----------
@@ -74,8 +75,10 @@ class IngestMethods:
         pandas.DataFrame
             One row a file: path, dataset, symbol, key, state (``to write``, ``to replace``,
             ``written``, ``replaced``, ``current``, ``conflict``, ``invalid`` or ``failed``),
-            rows, bytes, warnings (findings of the rules that do not keep it out), findings (text:
-            each rule, how many rows, the first of them), reason, remedy.
+            rows, bytes, warnings (findings that do not keep it out), findings (text: each rule,
+            how many rows, the first of them), reason, remedy. Besides the validation rules these
+            are ``no_rows``, ``future`` (dates after today), and of chains ``bid_above_ask``,
+            ``expired`` and ``contradicts_contract``.
             ``attrs['stockdb']['conditional_writes']`` says whether the server heeds
             conditions, None where nothing had to be written: where it does not, what is there
             is looked at before and after instead, and two writers at the same instant can
@@ -89,7 +92,7 @@ class IngestMethods:
             A dataset that is none, or that nothing is written into; ``on_file`` or
             ``max_workers`` that are none.
         DataError
-            ``path`` is none.
+            ``path`` is none, or empty.
         UnavailableError, AccessDeniedError ...
             The bucket cannot even be listed; later failures are those of their files.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, Literal
@@ -24,7 +25,7 @@ from stockdb.errors import (
     ValidationError,
 )
 from stockdb.scale.bulk import bar
-from stockdb.scale.intake import ENDINGS, Fit, Target, findings_of, fit, target
+from stockdb.scale.intake import ENDINGS, Fit, Target, dated, findings_of, fit, target
 from stockdb.types import DateLike, parse_date, parse_path, parse_workers
 
 __all__ = ["BAD", "Ingested", "ingest"]
@@ -99,6 +100,7 @@ def ingest(
             jobs.append((each, found))
         except DataError as error:
             jobs.append((each, error))
+    run.find_rivals(jobs, root)
     done: list[Ingested] = []
     with bar(len(jobs), progress, "file") as advance:
         for outcome in run.each(jobs, workers):
@@ -119,7 +121,7 @@ class _Run:
         self._access, self._store = access, access.store
         self._replace, self._accept, self._dry_run = replace, accept_findings, dry_run
         self._lock = threading.Lock()
-        self._taken: dict[str, Path] = {}
+        self._rivals: dict[Path, DataError] = {}
         #: For each dataset of one file a symbol: symbol -> key that is there.
         self._spelt: dict[str, dict[str, str]] = {}
         #: Whether the server heeds conditions; None until something was written.
@@ -130,6 +132,23 @@ class _Run:
         if found.dataset.kind == "bars" and found.name not in self._spelt:
             held = self._access.reader.discovery.symbols(found.name, max_age=0.0)
             self._spelt[found.name] = held
+
+    def find_rivals(self, jobs: list[tuple[Path, Target | StockDBError]], root: Path) -> None:
+        """Find files that are the same symbol or day: which one is right, nobody has said."""
+        if len(jobs) < 2:
+            return
+        same: dict[str, list[Path]] = {}
+        for path, found in jobs:
+            if not isinstance(found, StockDBError):
+                with suppress(DataError, ArchiveError, OSError):  # which its own turn tells
+                    known = dated(path.read_bytes(), path, found) if found.undated else found
+                    same.setdefault(known.what, []).append(path)
+        for what, paths in same.items():
+            for path in paths if len(paths) > 1 else ():
+                others = ", ".join(str(p.relative_to(root)) for p in paths if p != path)
+                self._rivals[path] = DataError(
+                    f"{others} is {what}, too.", remedy="Leave one of the files; none is written."
+                )
 
     def each(
         self, jobs: list[tuple[Path, Target | StockDBError]], workers: int
@@ -160,6 +179,8 @@ class _Run:
     def _one(self, path: Path, found: Target | StockDBError) -> Ingested:
         if isinstance(found, StockDBError):
             return _outcome(path, "invalid", reason=found)
+        if path in self._rivals:
+            return _outcome(path, "invalid", found, reason=self._rivals[path])
         try:
             fitting = fit(
                 path.read_bytes(),
@@ -167,6 +188,7 @@ class _Run:
                 found,
                 self._access.settings,
                 self._spelt.get(found.name, {}),
+                pd.Timestamp.now("UTC"),
                 accept_findings=self._accept,
             )
         except (DataError, ArchiveError) as error:
@@ -176,13 +198,6 @@ class _Run:
                 f"{path.name} cannot be read: {error.strerror}.", remedy="Check its permissions."
             )
             return _outcome(path, "failed", found, reason=unread)
-        with self._lock:
-            other = self._taken.setdefault(fitting.key, path)
-        if other != path:
-            twice = DataError(
-                f"{other.name} goes to {fitting.key}, too.", remedy="Keep one of the two files."
-            )
-            return _outcome(path, "invalid", found, fitting, twice)
         try:
             state, reason = self._write(fitting)
         except StockDBError as error:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,14 +23,17 @@ from stockdb.core.parse import parse_bars, parse_options, parse_reference
 from stockdb.core.report import Finding, ValidationReport
 from stockdb.core.validation import validate_arrays
 from stockdb.errors import ConfigurationError, DataError, ValidationError
+from stockdb.scale.doubts import doubts
 from stockdb.settings import Dataset, Settings
 from stockdb.types import parse_interval, parse_symbol
 
-__all__ = ["ENDINGS", "Fit", "Target", "findings_of", "fit", "target"]
+__all__ = ["ENDINGS", "Fit", "Target", "dated", "findings_of", "fit", "target"]
 
 #: What a file may end with, before an optional ``.gz``.
 ENDINGS: Final = (".csv", ".txt", ".parquet", ".pq")
 _KINDS: Final = ("reference", "options", "day_bars", "bars")
+#: Kinds with a file a day.
+_DATED: Final = ("options", "day_bars")
 _TABLES: Final = ("splits", "dividends", "treasury")
 _PARQUET: Final = (".parquet", ".pq")
 _GZIP: Final = b"\x1f\x8b"
@@ -53,6 +57,17 @@ class Target:
     dataset: Dataset
     symbol: str | None = None
     date: dt.date | None = None
+
+    @property
+    def undated(self) -> bool:
+        """Whether only the content can tell the date."""
+        return self.date is None and self.dataset.kind in _DATED
+
+    @property
+    def what(self) -> str:
+        """What the file is, however its name is spelt; no other file may be the same."""
+        symbol = min(spellings(self.symbol)) if self.symbol else ""
+        return f"{symbol or self.date or 'all'} of the dataset {self.name!r}"
 
 
 @dataclass(frozen=True)
@@ -153,6 +168,7 @@ def fit(
     found: Target,
     settings: Settings,
     spelt: Mapping[str, str],
+    now: pd.Timestamp,
     *,
     accept_findings: bool = False,
 ) -> Fit:
@@ -168,6 +184,8 @@ def fit(
     settings : Settings
     spelt : mapping of str to str
         Symbol -> key of what the dataset holds already: ``BRK.B`` stays ``BRK-B.csv``.
+    now : pandas.Timestamp
+        UTC: what is dated later is told.
     accept_findings : bool
         Let rows pass that the validation rules call errors.
 
@@ -210,6 +228,10 @@ def fit(
     remarks = [] if table.num_rows else ["no_rows: a header, and no row below it"]
     if report is not None:
         remarks += findings_of(report)
+    remarks += [
+        _line(rule, len(rows), rows.slice(0, _SHOWN).to_pylist())
+        for rule, rows in doubts(table, found.dataset, now)
+    ]
     return Fit(
         key,
         _bytes(data, path, table, found.dataset, key),
@@ -219,16 +241,37 @@ def fit(
     )
 
 
+def dated(data: bytes, path: PurePath, found: Target) -> Target:
+    """Take the date of an undated target from its rows.
+
+    Raises
+    ------
+    DataError, ArchiveError
+        It cannot be read, or holds several days.
+    """
+    own = found.dataset.model_copy(update={"format": "auto"})
+    if found.dataset.kind == "options":
+        dates = parse_options(data, own, key=path.name).table["quote_date"]
+    else:
+        dates = parse_bars(data, own, key=path.name).table["date"].cast(pa.date32())
+    return replace(found, date=_one_date(dates, None, path))
+
+
 def findings_of(report: ValidationReport) -> list[str]:
     """Write each error and warning as its rule, how many rows, and the first few of them."""
     return [_told(finding) for finding in (*report.errors, *report.warnings)]
 
 
 def _told(finding: Finding) -> str:
-    labels = [str(label).removesuffix(" 00:00:00") for label in finding.labels[:_SHOWN]]
-    shown = ", ".join(labels or finding.columns) + (" ..." if len(finding.labels) > _SHOWN else "")
-    what = "row" if labels else "column"
-    return f"{finding.rule}: {finding.count:,} {what}{'s' * (finding.count != 1)} ({shown})"
+    if not len(finding.labels):
+        return _line(finding.rule, finding.count, finding.columns, "column")
+    return _line(finding.rule, finding.count, finding.labels[:_SHOWN])
+
+
+def _line(rule: str, count: int, labels: Iterable[object], unit: str = "row") -> str:
+    shown = ", ".join(str(label).removesuffix(" 00:00:00") for label in labels)
+    more = " ..." if unit == "row" and count > _SHOWN else ""
+    return f"{rule}: {count:,} {unit}{'s' * (count != 1)} ({shown}{more})"
 
 
 #: Rows named of one finding.

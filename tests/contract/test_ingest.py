@@ -15,7 +15,7 @@ from minio import Minio
 
 from minio_data_integration import MinIODataIntegration
 from stockdb.demo.server import EmbeddedServer
-from stockdb.errors import ConfigurationError, NotFoundError, ObjectChangedError
+from stockdb.errors import ConfigurationError, DataError, NotFoundError, ObjectChangedError
 from tests.conftest import ClientFactory, _clients, admin_of
 from tests.contract import servers
 
@@ -218,11 +218,99 @@ class TestKeptOut:
             f"S{n:02d}": "invalid" if n == 7 else "written" for n in range(20)
         }
 
-    def test_two_files_for_one_key(self, world: World) -> None:
-        world.file("a/KO.csv", BARS)
-        world.file("b/ko.csv", BARS.replace("11", "11.5"))
-        found = world.minio.ingest(world.folder)
-        assert sorted(found["state"]) == ["invalid", "written"]
+    @pytest.mark.parametrize(
+        ("one", "other", "dataset"),
+        [
+            ("a/KO.csv", "b/KO.csv", None),
+            ("a/KO.csv", "b/ko.csv", None),
+            ("KO.csv", "KO.parquet", None),  # whether or not it can be read
+            ("BRK.B.csv", "BRK-B.csv", None),
+            ("a/2024-01-03options.csv", "b/2024-01-03options.csv", None),
+            ("export.csv", "2024-01-03options.csv", "options"),
+            ("export 1.csv", "export 2.csv", "options"),
+            ("a/splits.csv", "b/splits.csv", None),
+        ],
+    )
+    @pytest.mark.parametrize("options", [{}, {"replace": True}, {"dry_run": True}])
+    def test_of_two_files_for_one_key_neither_is_written(
+        self, world: World, one: str, other: str, dataset: str | None, options: dict[str, bool]
+    ) -> None:
+        """Which of them is right, chance would say."""
+        text = BARS
+        if "options" in one + other or dataset:
+            text = HEAD + option("A", 50)
+        elif "splits" in one:
+            text = "symbol,ex_date,ratio\nA,2020-08-31,4\n"
+        pair = {str(world.file(one, text)): other, str(world.file(other, text + "\n")): one}
+        world.file("GE.csv", BARS) if not dataset else world.file(
+            "export 3.csv", HEAD + option("A", 50, "2024-01-04")
+        )
+        found = world.minio.ingest(world.folder, dataset=dataset, **options)
+        for row in found.itertuples():
+            if row.path in pair:
+                assert row.state == "invalid" and pair[row.path] in row.reason
+            else:
+                assert row.state in {"written", "to write"}
+        assert len(world.keys()) == (0 if options == {"dry_run": True} else 1)
+
+    def test_no_path_at_all(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A variable of the shell that is not set."""
+        world.file("KO.csv", BARS)
+        monkeypatch.chdir(world.folder)
+        for nothing in ("", "  "):
+            with pytest.raises(DataError, match="path is empty"):
+                world.minio.ingest(nothing)
+        assert world.keys() == []
+        assert world.minio.ingest(".")["state"].tolist() == ["written"]
+
+
+class TestDoubts:
+    """What is written although somebody should look at it."""
+
+    def findings(self, world: World, text: str, name: str = "2024-01-03options.csv") -> str:
+        row = world.one(world.file(name, text), replace=True)
+        assert row.state in {"written", "replaced"}
+        assert row.warnings == len(list(filter(None, row.findings.split("; "))))
+        found: str = row.findings
+        return found
+
+    @pytest.mark.parametrize(
+        ("old", "new", "what"),
+        [
+            (",1.5,1,", ",1.8,1,", "bid_above_ask"),
+            (",1.5,1,", ",1.75,1,", ""),  # locked is no error
+            (",1.75,", ",,", ""),
+            (",2024-01-19,call", ",2024-01-26,call", "contradicts_contract"),
+            (",call,", ",put,", "contradicts_contract"),
+            (",call,50,", ",call,55,", "contradicts_contract"),
+            ("C00050000", "C0005000", ""),  # of another form
+            ("240119C", "241319C", "contradicts_contract"),
+        ],
+    )
+    def test_of_a_chain(self, world: World, old: str, new: str, what: str) -> None:
+        good, bad = option("A", 50), option("A", 50).replace(old, new)
+        assert good != bad
+        assert self.findings(world, HEAD + good) == ""
+        other = option("AA", 60)
+        found = self.findings(world, HEAD + bad + other)
+        assert found == (f"{what}: 1 row ({bad.partition(',')[0]})" if what else "")
+
+    def test_of_what_has_expired(self, world: World) -> None:
+        late = option("A", 50, "2024-01-22") + option("A", 60, "2024-01-22")
+        found = self.findings(world, HEAD + late, "2024-01-22options.csv")
+        assert found == "expired: 2 rows (O:A240119C00050000, O:A240119C00060000)"
+        last = option("A", 50, "2024-01-19")
+        assert self.findings(world, HEAD + last, "2024-01-19options.csv") == ""
+
+    def test_of_the_future(self, world: World) -> None:
+        today = pd.Timestamp.now("America/New_York")
+        far, near = (f"{today + pd.Timedelta(days=n):%Y-%m-%d}" for n in (400, 0))
+        text = BARS + f"{near},11,13,10,12,200\n"
+        assert "future" not in self.findings(world, text, "KO.csv")
+        found = self.findings(world, text + f"{far},11,13,10,12,200\n", "KO.csv")
+        assert f"future: 1 row ({far})" in found
+        chain = option("A", 50, far)
+        assert f"future: 1 row ({far})" in self.findings(world, HEAD + chain, f"{far}options.csv")
 
     @pytest.mark.parametrize(
         ("options", "kind"),

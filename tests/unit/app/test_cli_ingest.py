@@ -76,6 +76,8 @@ class TestIngest:
         assert status == 0 and "stocks-2010-2025/BRK.B.csv" in out
 
     def test_nothing_there(self, run: Run, bucket: str, tmp_path: Path) -> None:
+        status, out, err = run("ingest", "")  # a variable that is not set, not this folder
+        assert (status, out) == (1, "") and "path is empty" in err
         (tmp_path / "empty").mkdir()
         status, out, _ = run("ingest", str(tmp_path / "empty"))
         assert (status, out) == (0, "0 files: no .csv or .parquet files there\n")
