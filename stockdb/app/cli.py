@@ -18,9 +18,10 @@ import stockdb
 from minio_data_integration import MinIODataIntegration
 from stockdb.errors import StockDBError
 from stockdb.settings import load_settings
-from stockdb.types import parse_symbol
+from stockdb.types import parse_age, parse_symbol
 
 if TYPE_CHECKING:
+    from stockdb.core.cache import DiskCache, NoCache
     from stockdb.scale.ingest import Ingested
     from stockdb.scale.updates import Update
 
@@ -39,7 +40,7 @@ app = typer.Typer(
         "MINIO_SECRET_KEY (in the environment, `.env` or `minio_config.py`) and ask `doctor`.\n\n"
         "Exit status: 0 all well, 1 an error or a finding, 2 a wrong argument, 130 interrupted, "
         "141 where nobody read on (`| head`). "
-        "Results go to stdout, all else to stderr."
+        "Results go to stdout, all else to stderr; with --json an error is on stdout, too."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -62,6 +63,9 @@ def main() -> None:
     try:
         try:
             app()
+        except StockDBError as error:
+            _tell(error, as_json="--json" in sys.argv)
+            sys.exit(1)
         finally:
             sys.stdout.flush()  # now: at the interpreter's end nobody can say what went wrong
     except SystemExit as end:
@@ -70,10 +74,6 @@ def main() -> None:
         if end.code == _INTERRUPTED:
             print("Interrupted: what was begun is undone, what was done stays.", file=sys.stderr)
         raise
-    except StockDBError as error:
-        print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
-        print(f"  -> {error.remedy}", file=sys.stderr)
-        sys.exit(1)
     except BrokenPipeError:
         _end_unread()
     except OSError as error:
@@ -82,6 +82,13 @@ def main() -> None:
         _drop_output()
         print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
         sys.exit(1)
+
+
+def _tell(error: StockDBError, *, as_json: bool) -> None:
+    kind = type(error).__name__
+    print(f"{kind}: {error.message}\n  -> {error.remedy}", file=sys.stderr)
+    if as_json:  # on one line, as an update of `watch` is
+        print(json.dumps({"error": kind, "message": error.message, "remedy": error.remedy}))
 
 
 def _end_unread() -> NoReturn:
@@ -338,10 +345,9 @@ def _print_day(day: Any) -> None:
 @app.command()
 def verify(json_output: Json = False) -> None:
     """Check every byte of every cache entry; what is damaged is fetched anew when it is read."""
-    with MinIODataIntegration() as minio, _busy("Checking the cache"):
-        problems = [
-            {"path": str(problem.path), "reason": problem.reason} for problem in minio.check_cache()
-        ]
+    with _busy("Checking the cache"):
+        found = _cache().check()
+    problems = [{"path": str(problem.path), "reason": problem.reason} for problem in found]
     if json_output:
         print(json.dumps(problems, indent=2))
     else:
@@ -350,6 +356,13 @@ def verify(json_output: Json = False) -> None:
         print(f"{len(problems)} problems found")
     if problems:
         raise typer.Exit(1)
+
+
+def _cache() -> DiskCache | NoCache:
+    """Open what this machine keeps: that needs no server, nor the name of one."""
+    from stockdb.core.cache import open_cache
+
+    return open_cache(load_settings().cache)
 
 
 def _busy(what: str) -> AbstractContextManager[object]:
@@ -364,8 +377,7 @@ def _busy(what: str) -> AbstractContextManager[object]:
 @cache_app.command("stats")
 def cache_stats(json_output: Json = False) -> None:
     """Show what the cache holds and what it saved."""
-    with MinIODataIntegration() as minio:
-        _print(minio.get_cache_stats(), json_output)
+    _print(_cache().statistics(), json_output)
 
 
 @cache_app.command("clear")
@@ -377,11 +389,10 @@ def cache_clear(
     json_output: Json = False,
 ) -> None:
     """Remove cache entries."""
-    with MinIODataIntegration() as minio:
-        result = minio.clear_cache(
-            older_than_days=older_than_days,
-            symbol=None if symbol is None else parse_symbol(symbol),
-        )
+    result = _cache().clear(
+        older_than=parse_age(older_than_days, "older_than_days", seconds=86400.0),
+        symbol=None if symbol is None else parse_symbol(symbol),
+    )
     _print(
         {
             "removed_entries": result.entries,

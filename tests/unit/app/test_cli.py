@@ -72,6 +72,25 @@ def bucket(
     return name
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("ls", "stocks"), ("ls", "nothing"), ("ingest", "nowhere"), ("watch", "AAPL"), ("compact",)],
+)
+def test_an_error_is_json_where_json_was_asked_for(
+    run: Run, bucket: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    if command[-1] not in {"nothing", "nowhere"}:
+        monkeypatch.setenv("MINIO_SECRET_KEY", "wrong-dummy-secret")
+    status, out, err = run(*command, "--json")
+    assert status == 1
+    (line,) = out.splitlines()  # also where each update is one
+    found = json.loads(line)
+    assert list(found) == ["error", "message", "remedy"] and found["remedy"]
+    assert f"{found['error']}: {found['message']}" in err
+    status, out, again = run(*command)
+    assert (status, again) == (1, err) and "{" not in out
+
+
 class TestDoctor:
     def test_without_configuration(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "minio_config.py").write_text("MINIO_CONFIG = {'bucket_name': 'mine'}\n")
@@ -81,6 +100,13 @@ class TestDoctor:
         assert "MINIO_ENDPOINT" in err and "python -m stockdb demo" in err
         assert str(tmp_path / "minio_config.py") in out  # which file lacks it
         assert "Traceback" not in out + err
+
+    def test_without_configuration_as_json(self, run: Run) -> None:
+        status, out, err = run("doctor", "--json")
+        found = json.loads(out)
+        assert status == 1 and found["error"] == "ConfigurationError"
+        assert found["message"] == "No MinIO endpoint is configured."
+        assert "MINIO_ENDPOINT" in found["remedy"] and "Traceback" not in err
 
     def test_all_is_well(self, run: Run, bucket: str, tmp_path: Path) -> None:
         (tmp_path / "minio_config.py").write_text("")
@@ -187,7 +213,23 @@ class TestCache:
         run("cache", "clear")
         assert json.loads(run("cache", "stats", "--json")[1])["entries"] == 0
 
-    @pytest.mark.parametrize("value", ["-1", "soon"])
+    def test_needs_no_server(
+        self, run: Run, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is on this machine: for whoever has it, and no endpoint set, too."""
+        with MinIODataIntegration() as minio:
+            minio.bulk_download(["AAPL", "KO"])
+        for name in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY"):
+            monkeypatch.delenv(f"MINIO_{name}")
+        assert json.loads(run("cache", "stats", "--json")[1])["entries"] == 2
+        assert run("verify") == (0, "0 problems found\n", "")
+        entry = next((tmp_path / "cache").rglob("*.entry"))
+        entry.write_bytes(entry.read_bytes()[:-1])
+        status, out, _ = run("verify")
+        assert status == 1 and str(entry) in out
+        assert json.loads(run("cache", "clear", "--json")[1])["remaining_entries"] == 0
+
+    @pytest.mark.parametrize("value", ["-1", "soon", "nan"])
     def test_a_wrong_age(self, run: Run, bucket: str, value: str) -> None:
         status, _, err = run("cache", "clear", "--older-than-days", value)
         assert status == 2 and "older-than-days" in err
