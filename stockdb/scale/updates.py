@@ -72,7 +72,7 @@ class Update:
     def __repr__(self) -> str:
         what = f"{self.kind} {self.symbol or self.date or ''}".rstrip()
         rows = f"{len(self.new)} new, {len(self.changed)} changed, {len(self.removed)} removed"
-        return f"<Update {what}: {self.reason or rows}, {self.at:%Y-%m-%d %H:%M:%S} UTC>"
+        return f"<Update {what}, {self.at:%Y-%m-%d %H:%M:%S} UTC: {self.reason or rows}>"
 
 
 class Subject(Protocol):
