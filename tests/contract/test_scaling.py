@@ -142,20 +142,6 @@ def dask() -> AbstractContextManager[Any]:
 WAYS = [threads, loky, dask]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_errors_come_back_as_they_are(
-    way: Callable[[], AbstractContextManager[Any]],
-    bucket: str, cluster: Any, client_factory: ClientFactory,
-) -> None:  # fmt: skip
-    """What led to them holds a socket, which no other process can have."""
-    minio = client_factory(bucket, secret_key="wrong-dummy-secret")
-    with way():
-        result = minio.bulk_download(SYMBOLS[:4], progress=False)
-    assert len(result) == 0
-    assert [type(error) for error in result.errors.values()] == [AccessDeniedError] * 4
-    assert all("S0" in str(error) or error.symbol for error in result.errors.values())
-
-
 def in_time(
     way: Callable[[], AbstractContextManager[Any]], call: Callable[[], Any], seconds: float = 15.0
 ) -> Any:
@@ -186,7 +172,9 @@ def foreign(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_cause(bars: pd.DataFrame) -> pd.DataFrame:
-    """A feature that fails with an error of its own, for a reason that cannot travel."""
+    """A feature that fails for bars that begin low, for a reason that cannot travel."""
+    if bars["close"].iloc[0] > 10:
+        return pd.DataFrame({"own": bars["close"]}, index=bars.index)
     try:
         raise TypeError(threading.Lock())
     except TypeError as error:
@@ -200,6 +188,7 @@ def bad(make_bucket: Callable[..., str]) -> str:
     return make_bucket(
         {
             "stocks-2010-2025/GOOD.csv": bars(1),
+            "stocks-2010-2025/LOW.csv": b"Date,Close\n2024-01-02,1\n2024-01-03,1\n",
             "stocks-2010-2025/HEADER.csv": b"a,b\n1\n",
             "stocks-2010-2025/TWICE.csv": head + b",Close\n2020-01-02,1,1,1,1,1,1\n",
             "stocks-2010-2025/EMPTY.csv": b"",
@@ -228,7 +217,7 @@ class TestErrors:
             assert error.symbol == name
             assert vars(error) == vars(expected[name])
 
-    @pytest.mark.parametrize("way", [loky, dask])
+    @pytest.mark.parametrize("way", WAYS)
     def test_of_refused_access(
         self, bad: str, client_factory: ClientFactory, cluster: Any, way: Any
     ) -> None:
@@ -268,6 +257,11 @@ class TestErrors:
         lazy = unified.get_feature_matrix(["GOOD", "HEADER"], engine="dask")
         with pytest.raises(DataError, match="HEADER"):
             in_time(threads, lazy.compute)
+        lazy = unified.get_feature_matrix(
+            ["GOOD", "LOW"], with_cause, engine="dask", partition_symbols=1
+        )
+        with pytest.raises(LookupError, match="of my own"):
+            in_time(threads, lazy.compute)
 
     @pytest.mark.parametrize("way", [loky, dask])
     def test_of_a_feature_function(
@@ -278,7 +272,7 @@ class TestErrors:
         with pytest.raises((Foreign, StockDBError), match="1 of 2"):
             in_time(way, lambda: unified.get_feature_matrix(["GOOD"], foreign))
         with pytest.raises(LookupError, match="of my own"):
-            in_time(way, lambda: unified.get_feature_matrix(["GOOD"], with_cause))
+            in_time(way, lambda: unified.get_feature_matrix(["LOW"], with_cause))
 
     def test_keep_what_led_to_them_in_this_process(
         self, bad: str, client_factory: ClientFactory
