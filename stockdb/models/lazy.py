@@ -45,6 +45,7 @@ def lazy_matrix(
     The first symbol is computed at once: its columns are those of all, and a name that is
     misspelt in the settings shows now and not on a cluster.
     """
+    partition_symbols = whole(partition_symbols, "partition_symbols", 1, "symbols of a part")
     try:
         import dask.dataframe as dd
         from dask.delayed import delayed
@@ -53,7 +54,6 @@ def lazy_matrix(
             "engine='dask' needs Dask.",
             remedy="pip install 'minio-data-integration[dask]'",
         ) from None
-    partition_symbols = whole(partition_symbols, "partition_symbols", 1, "symbols of a part")
     names, request, _ = ask(access, symbols, start, end, interval, adjust, reading)
     task = Task(access, request, plan, rate)
     meta = _by_symbol(stack([task(names[0])], plan)).iloc[:0]

@@ -14,9 +14,10 @@ import pandas as pd
 
 from stockdb.access import Access, HistoryRequest
 from stockdb.access.callers import callers_level
-from stockdb.access.load import policy_of, widest_adjustment
+from stockdb.access.load import widest_adjustment
 from stockdb.access.parallel import each
 from stockdb.access.provenance import ATTRS
+from stockdb.core.reader import ReadPolicy
 from stockdb.errors import ConfigurationError, DataError
 from stockdb.models.arguments import whole
 from stockdb.models.note import note_of
@@ -28,6 +29,7 @@ __all__ = ["ask", "build", "compare", "run_here", "stack"]
 
 #: Bytes of an array that several parts share: beyond what glibc keeps for itself (32 MiB).
 _SLAB: Final = 48 * 1024**2
+_POLICY: Final = ("max_age", "offline", "allow_stale")
 
 
 def run_here(task: Task, symbols: Sequence[str], max_workers: int | None) -> Iterator[Part]:
@@ -50,7 +52,8 @@ def ask(
     names = sorted({parse_symbol(symbol) for symbol in symbols})
     if not names:
         raise ConfigurationError("No symbol is asked for.", remedy="Give one or more.")
-    chosen, why = widest_adjustment(access, adjust, policy_of(reading))
+    held = {name: reading[name] for name in _POLICY if name in reading}
+    chosen, why = widest_adjustment(access, adjust, ReadPolicy(**held))
     request = access.request(start, end, interval, adjust=chosen, **reading)
     if request.interval.name in {"weekly", "monthly"}:
         raise ConfigurationError(

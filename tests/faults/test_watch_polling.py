@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from minio_data_integration import MinIODataIntegration
-from stockdb.errors import UnavailableError
 from stockdb.settings import load_settings
 from tests.faults.conftest import BUDGETS
 from tests.faults.origin import Fault, Origin
@@ -115,17 +114,6 @@ def test_an_outage_is_told_once_and_its_end_once(origin: Origin, client: Client,
         ("stale", None), ("rows", "S000"), ("recovered", None), ("rows", "S001"),
     ]  # fmt: skip
     assert told[2].reason and told[5].changed["close"].tolist() == [19.0] * 3
-
-
-def test_a_server_that_is_not_there_from_the_start(client: Client, closed_port: str) -> None:
-    """There is nothing yet that could be stale: that is an error."""
-
-    async def run() -> None:
-        async with client(endpoint=closed_port, max_attempts=2).watch("S000") as updates:
-            await take(updates)
-
-    with pytest.raises(UnavailableError):
-        asyncio.run(run())
 
 
 def test_leaving_does_not_wait_for_a_server_that_does_not_come(

@@ -474,7 +474,7 @@ def test_all_is_complete() -> None:
         for name, value in vars(types).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == types.__name__
     }
-    assert own | {"Adjustment", "DateLike", "OutputFormat"} == set(types.__all__)
+    assert own | {"Adjustment", "DateLike", "DstPolicy", "OutputFormat"} == set(types.__all__)
 
 
 @pytest.mark.parametrize("text", ["2024", "2024-01"])
